@@ -46,7 +46,8 @@ package enum Instant {
   /// The integer `YYYYMMDDhhmmss` that stamps an aggregation.
   package static func tag(_ date: Date) -> Int64 {
     let parts = civil(date)
-    return ((((Int64(parts.year) * 100 + Int64(parts.month)) * 100 + Int64(parts.day)) * 100 + Int64(parts.hour)) * 100
+    return
+      ((((Int64(parts.year) * 100 + Int64(parts.month)) * 100 + Int64(parts.day)) * 100 + Int64(parts.hour)) * 100
       + Int64(parts.minute)) * 100 + Int64(parts.second)
   }
 
@@ -61,7 +62,8 @@ package enum Instant {
     let year = Int(tag / 10_000_000_000)
     guard (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second <= 60 else { return nil }
     return Date(
-      timeIntervalSince1970: Double(daysFromCivil(year, month, day)) * 86_400 + Double(hour * 3600 + minute * 60 + second))
+      timeIntervalSince1970: Double(daysFromCivil(year, month, day)) * 86_400
+        + Double(hour * 3600 + minute * 60 + second))
   }
 
   private static func pad(_ number: Int, _ width: Int) -> String {

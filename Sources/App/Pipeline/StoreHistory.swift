@@ -1,0 +1,30 @@
+internal import FoundationEssentials
+package import Model
+package import Storage
+
+/// The store's history, in the words that reactions know.
+package struct StoreHistory: History {
+  private let storage: any Storage
+
+  package init(_ storage: any Storage) { self.storage = storage }
+
+  package func latest(_ series: Series, type: SampleType) async throws -> Sample? {
+    try await storage.latest(series, type: type)
+  }
+
+  package func recent(_ series: Series, type: SampleType, count: Int) async throws -> [Sample] {
+    try await storage.samples(SampleQuery(series, type: type, limit: count))
+  }
+
+  package func newest(metric: String, target: String) async throws -> [Sample] {
+    var found: [Sample] = []
+    for series in try await storage.series(type: .realTime, target: target) where series.metric == metric {
+      if let sample = try await storage.latest(series, type: .realTime) { found.append(sample) }
+    }
+    return found
+  }
+
+  package func openEpisodes(reaction: String) async throws -> [Episode] {
+    try await storage.episodes(reaction: reaction, openOnly: true, limit: 100_000)
+  }
+}

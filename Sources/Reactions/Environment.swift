@@ -1,0 +1,24 @@
+internal import FoundationEssentials
+package import Model
+
+/// What a reaction is told of the world; App fulfils it. Nothing here knows where targets and history are kept.
+package struct ReactionEnvironment: Sendable {
+  package var history: any History
+  /// The targets that are monitored now.
+  package var targets: @Sendable () async -> [Target]
+  /// What is gathered on a target and how often; nil while nothing is known of it.
+  package var plan: @Sendable (_ target: String) async -> AggregationPlan?
+  /// Where announcements go. It throws when they could not be stored; they are handed over again then.
+  package var announce: @Sendable (Announcement) async throws -> Void
+
+  package init(
+    history: any History, targets: @escaping @Sendable () async -> [Target],
+    plan: @escaping @Sendable (String) async -> AggregationPlan?,
+    announce: @escaping @Sendable (Announcement) async throws -> Void
+  ) {
+    self.history = history
+    self.targets = targets
+    self.plan = plan
+    self.announce = announce
+  }
+}
