@@ -92,6 +92,11 @@ extension SMTPServer {
                 say("opened", session=self.number)
             super().connection_made(transport)
 
+        def data_received(self, data):
+            if data.endswith(b"QUIT\r\n"):
+                say("goodbye", session=self.number)
+            super().data_received(data)
+
         def connection_lost(self, error):
             say("closed", session=self.number)
             super().connection_lost(error)

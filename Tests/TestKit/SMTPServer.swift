@@ -55,7 +55,19 @@ package final class SMTPServer: Sendable {
     /// The account, where the client authenticated.
     package var user: String?
     package var isEncrypted: Bool
+    /// Sessions are numbered from 1 in the order in which they were opened.
     package var session: Int
+
+    package init(
+      from: String, recipients: [String], bytes: [UInt8], user: String?, isEncrypted: Bool, session: Int
+    ) {
+      self.from = from
+      self.recipients = recipients
+      self.bytes = bytes
+      self.user = user
+      self.isEncrypted = isEncrypted
+      self.session = session
+    }
 
     package var text: String { String(decoding: bytes, as: UTF8.self) }
 
@@ -81,6 +93,8 @@ package final class SMTPServer: Sendable {
     case message(Message)
     /// The server fell silent in this phase.
     case hung(session: Int, Phase)
+    /// QUIT arrived, whether or not the connection lived long enough for an answer.
+    case goodbye(session: Int)
     case closed(session: Int)
   }
 
@@ -115,7 +129,19 @@ package final class SMTPServer: Sendable {
     await process.stop()
   }
 
-  /// All messages so far, in the order they were accepted.
+  /// Waits until at least `count` messages were accepted and returns all.
+  package func messages(atLeast count: Int, within deadline: Duration = .seconds(10)) async throws -> [Message] {
+    var position = 0
+    for _ in 0..<count {
+      position = try await process.lines.first(from: position, within: deadline) { line in
+        if case .message? = Event(line: line) { true } else { false }
+      }.position + 1
+    }
+    return messages()
+  }
+
+  /// All messages that were seen so far, in the order they were accepted. One whose acceptance the client has just
+  /// heard of may still be on its way from the server's process: see `messages(atLeast:within:)`.
   package func messages() -> [Message] {
     events().compactMap { if case .message(let message) = $0 { message } else { nil } }
   }
@@ -185,6 +211,7 @@ extension SMTPServer.Event {
     switch record.event {
     case "opened": self = .opened(session: session)
     case "closed": self = .closed(session: session)
+    case "goodbye": self = .goodbye(session: session)
     case "command": self = .command(session: session, name: record.name ?? "")
     case "hung":
       guard let phase = SMTPServer.Phase(rawValue: record.name ?? "") else { return nil }
