@@ -165,7 +165,8 @@ package struct QueueQuery: Sendable, Hashable {
   package var states: Set<QueueEntry.State>
   package var episode: String?
   package var limit: Int
-  package init(states: Set<QueueEntry.State> = Set(QueueEntry.State.allCases), episode: String? = nil, limit: Int = 200) {
+  package init(states: Set<QueueEntry.State> = Set(QueueEntry.State.allCases), episode: String? = nil, limit: Int = 200)
+  {
     self.states = states
     self.episode = episode
     self.limit = limit

@@ -1,0 +1,240 @@
+package import FoundationEssentials
+package import Model
+
+/// Takes samples in at once and brings them to the store in its own time: a side branch that never holds up the main
+/// line.
+///
+/// Samples wait in a bounded buffer. Every ``Configuration/interval``, or as soon as ``Configuration/batch`` have come,
+/// they are appended and the retention rules that became due are run. While the store fails they stay, and the next try
+/// waits longer each time. ``run()`` does the work until it is cancelled; ``flush()`` brings away what is left.
+package actor Recorder {
+  package struct Configuration: Sendable, Hashable {
+    /// Most samples that wait. When full the oldest metric sample goes, events only when nothing else is left; counted
+    /// in ``Counters/dropped``.
+    package var capacity = 10_000
+    package var interval: Duration = .milliseconds(250)
+    /// This many samples are not kept waiting for the interval.
+    package var batch = 500
+    /// Most samples in one append.
+    package var largestAppend = 2_000
+    /// Longest wait between tries while the store fails; it doubles from ``interval``.
+    package var longestBackoff: Duration = .seconds(30)
+    package init() {}
+  }
+
+  package struct Counters: Sendable, Hashable {
+    package var received = 0
+    /// Appended to the store.
+    package var stored = 0
+    /// Given up because the buffer was full.
+    package var dropped = 0
+    /// Removed by retention rules.
+    package var pruned = 0
+    /// Appends that failed.
+    package var failures = 0
+    package var waiting = 0
+    /// Why the last append or prune failed; `nil` once one succeeded.
+    package var lastError: StorageError?
+    package init() {}
+  }
+
+  private let store: any Storage
+  private let configuration: Configuration
+  private let clock: any Clock<Duration>
+  private let now: @Sendable () -> Date
+  private let limits: (@Sendable (String) -> HistoryLimits)?
+
+  private var buffer: SampleBuffer
+  private var planner = RetentionPlanner()
+  private var counters = Counters()
+  private var failuresInARow = 0
+  /// One append at a time; who comes meanwhile waits here: `run` and the callers of `flush`, no more.
+  private var isAppending = false
+  private var waiters: [CheckedContinuation<Void, Never>] = []
+  /// The pause of `run`, so that a full batch can cut it short.
+  private var pause: Task<Void, Never>?
+
+  /// - Parameters:
+  ///   - limits: the caps of a target, by name; `nil`: nothing is ever pruned from here.
+  ///   - clock: paces the flushes.
+  ///   - now: the time of day, for caps by age.
+  package init(
+    store: any Storage, configuration: Configuration = .init(), clock: any Clock<Duration> = ContinuousClock(),
+    now: @escaping @Sendable () -> Date = { Date() }, limits: (@Sendable (String) -> HistoryLimits)? = nil
+  ) {
+    self.store = store
+    self.configuration = configuration
+    self.clock = clock
+    self.now = now
+    self.limits = limits
+    self.buffer = SampleBuffer(capacity: max(1, configuration.capacity))
+  }
+
+  /// Takes samples in. Returns at once, whatever the store does.
+  package func record(_ samples: [Sample]) {
+    counters.received += samples.count
+    for sample in samples { buffer.append(sample) }
+    if buffer.count >= configuration.batch, failuresInARow == 0 { pause?.cancel() }
+  }
+
+  package var statistics: Counters {
+    var result = counters
+    result.waiting = buffer.count
+    result.dropped = buffer.droppedCount
+    return result
+  }
+
+  /// Flushes until cancelled. What still waits then is left for ``flush()``.
+  package func run() async {
+    while !Task.isCancelled {
+      if failuresInARow > 0 || buffer.count < configuration.batch { await wait() }
+      if Task.isCancelled { return }
+      _ = await appendNext()
+    }
+  }
+
+  /// Brings away all that waits now. - Returns: false when the store failed; the rest stays in the buffer.
+  package func flush() async -> Bool {
+    while !buffer.isEmpty {
+      if await !appendNext() { return false }
+    }
+    return true
+  }
+
+  private func wait() async {
+    // Doubles from the interval: 0.25 s, 0.5 s, 1 s … The shift is bounded so that it cannot overflow.
+    let delay = min(configuration.interval * (1 << min(failuresInARow, 16)), configuration.longestBackoff)
+    let clock = clock
+    let pause = Task { _ = try? await clock.sleep(for: delay) }
+    self.pause = pause
+    await withTaskCancellationHandler {
+      await pause.value
+    } onCancel: {
+      pause.cancel()
+    }
+    self.pause = nil
+  }
+
+  /// Appends the oldest that wait. - Returns: false when the store failed.
+  private func appendNext() async -> Bool {
+    while isAppending { await withCheckedContinuation { waiters.append($0) } }
+    // Others may have emptied it meanwhile.
+    let batch = buffer.lend(configuration.largestAppend)
+    if batch.isEmpty { return true }
+    isAppending = true
+    defer {
+      isAppending = false
+      let woken = waiters
+      waiters = []
+      for waiter in woken { waiter.resume() }
+    }
+    do {
+      try await store.append(batch)
+      buffer.settle(stored: true)
+      counters.stored += batch.count
+      failuresInARow = 0
+      counters.lastError = nil
+    } catch {
+      buffer.settle(stored: false)
+      counters.failures += 1
+      failuresInARow += 1
+      counters.lastError = error
+      return false
+    }
+    await prune(after: batch)
+    return true
+  }
+
+  private func prune(after batch: [Sample]) async {
+    guard let limits else { return }
+    let rules = planner.rules(after: batch, limits: limits, now: now())
+    if rules.isEmpty { return }
+    do {
+      counters.pruned += try await store.prune(rules)
+    } catch {
+      planner.forget(rules)
+      counters.lastError = error
+    }
+  }
+}
+
+/// The recorder's bounded buffer: samples in the order in which they came, and which of them are on their way.
+struct SampleBuffer: Sendable {
+  private struct Item {
+    var order: Int64
+    var sample: Sample
+  }
+
+  /// A queue on an array: what has left the front is cut off when it is more than what is left.
+  private struct Line {
+    var items: [Item] = []
+    var head = 0
+    var count: Int { items.count - head }
+    var first: Item? { head < items.count ? items[head] : nil }
+
+    mutating func removeFirst() {
+      guard head < items.count else { return }
+      head += 1
+      if head > 64, head * 2 > items.count {
+        items.removeFirst(head)
+        head = 0
+      }
+    }
+  }
+
+  let capacity: Int
+  /// Given up for good.
+  private(set) var droppedCount = 0
+  private var metrics = Line()
+  private var events = Line()
+  private var next: Int64 = 0
+  /// The newest sample that is on its way to the store.
+  private var lent: Int64 = -1
+  /// Dropped while on their way: lost only when the store fails.
+  private var droppedLent = 0
+
+  init(capacity: Int) { self.capacity = capacity }
+
+  var count: Int { metrics.count + events.count }
+  var isEmpty: Bool { count == 0 }
+
+  mutating func append(_ sample: Sample) {
+    while count >= capacity { dropOldest() }
+    let item = Item(order: next, sample: sample)
+    next += 1
+    if sample.type == .event { events.items.append(item) } else { metrics.items.append(item) }
+  }
+
+  private mutating func dropOldest() {
+    guard let item = metrics.first ?? events.first else { return }
+    if metrics.first != nil { metrics.removeFirst() } else { events.removeFirst() }
+    if item.order <= lent { droppedLent += 1 } else { droppedCount += 1 }
+  }
+
+  /// The oldest `limit` samples in order. They stay here until ``settle(stored:)``.
+  mutating func lend(_ limit: Int) -> [Sample] {
+    var result: [Sample] = []
+    var metric = metrics.head
+    var event = events.head
+    while result.count < max(1, limit) {
+      let nextMetric = metric < metrics.items.count ? metrics.items[metric] : nil
+      let nextEvent = event < events.items.count ? events.items[event] : nil
+      guard let item = [nextMetric, nextEvent].compactMap({ $0 }).min(by: { $0.order < $1.order }) else { break }
+      if item.order == nextMetric?.order { metric += 1 } else { event += 1 }
+      result.append(item.sample)
+      lent = item.order
+    }
+    return result
+  }
+
+  mutating func settle(stored: Bool) {
+    if stored {
+      while let first = metrics.first, first.order <= lent { metrics.removeFirst() }
+      while let first = events.first, first.order <= lent { events.removeFirst() }
+    } else {
+      droppedCount += droppedLent
+    }
+    droppedLent = 0
+    lent = -1
+  }
+}
