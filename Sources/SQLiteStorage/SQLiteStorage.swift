@@ -1,0 +1,221 @@
+internal import Dispatch
+internal import Foundation
+internal import GRDB
+internal import Glibc
+package import Logging
+package import Model
+package import Storage
+
+/// The embedded store: one SQLite file, shared with other processes of the same user.
+///
+/// Write-ahead log, one writer and at most four readers, each on a thread of GRDB's own; page caches of 8 MiB together.
+/// What the house promises (documents, episodes, the queue's entries and how deliveries ended) is committed with
+/// `synchronous = FULL`: it survives the loss of power. Samples, detected specs and leases are committed with `NORMAL`:
+/// they survive a crash of the process, and after a loss of power at worst the last of them are missing, which costs a
+/// few samples or a second try of a delivery, never a message. The level is set on the writer before each transaction.
+///
+/// Calls are not ended by the cancellation of their task: whoever is told to stop can still say that a message went out.
+/// Waiting for another process is bounded by ``Configuration/busyTimeout``; a disk that does not answer at all is not.
+package final class SQLiteStorage: Storage {
+  package struct Configuration: Sendable, Hashable {
+    /// The database file; made with mode 0600, its folder with 0700 where it is missing.
+    package var path: String
+    /// How long another process's transaction is waited for.
+    package var busyTimeout: Duration = .seconds(5)
+    /// Most bytes the database file may take, `nil`: as many as the disk has. At least 256 KiB.
+    package var maximumBytes: Int64?
+
+    package init(path: String, maximumBytes: Int64? = nil) {
+      self.path = path
+      self.maximumBytes = maximumBytes
+    }
+  }
+
+  /// Pages of SQLite's default size.
+  static let pageBytes: Int64 = 4096
+  /// The log is brought into the file after this many pages, 4 MiB, and cut down to twice that.
+  static let checkpointPages: Int64 = 1000
+  private static let readerCount = 4
+
+  package let configuration: Configuration
+  private let pool: DatabasePool
+  private let gate = Gate()
+  private let logger: Logger
+
+  /// Opens the file, or makes it.
+  /// - Throws: `corrupt` when it is no database, another program's, or of a newer schema; `unavailable` when it cannot
+  ///   be opened; `full` when there is no room to make it.
+  package static func open(
+    _ configuration: Configuration, logger: Logger
+  ) async throws(StorageError) -> SQLiteStorage {
+    let result: Result<SQLiteStorage, StorageError> = await withCheckedContinuation { continuation in
+      // Opening blocks on the disk: not in the cooperative pool.
+      DispatchQueue.global().async {
+        continuation.resume(
+          returning: Result { try SQLiteStorage(opening: configuration, logger: logger) }.mapError {
+            SQLiteError.storageError($0, doing: "opening the store", path: configuration.path)
+          })
+      }
+    }
+    return try result.get()
+  }
+
+  private init(opening configuration: Configuration, logger: Logger) throws {
+    self.configuration = configuration
+    self.logger = logger
+    try Self.prepareFile(configuration.path)
+    pool = try Self.openPool(configuration)
+    try pool.writeWithoutTransaction { db in
+      try db.execute(sql: "PRAGMA synchronous = FULL")
+      try db.inTransaction(.immediate) {
+        try Schema.prepare(db, path: configuration.path)
+        return .commit
+      }
+    }
+    logger.debug("store opened", metadata: ["store.path": "\(configuration.path)"])
+  }
+
+  /// The file has its mode before SQLite sees it: log and index files take theirs from it.
+  private static func prepareFile(_ path: String) throws {
+    let files = FileManager.default
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    if !files.fileExists(atPath: folder) {
+      try files.createDirectory(
+        atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    }
+    // Never opened here when it exists: closing it would let go of the locks that this process has on it.
+    let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    if descriptor >= 0 {
+      Glibc.close(descriptor)
+    } else if errno != EEXIST {
+      throw StorageError(
+        errno == ENOSPC || errno == EDQUOT ? .full : .unavailable,
+        "making the store \(path): \(String(cString: strerror(errno))); its folder must be writable by this user")
+    }
+    try files.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+  }
+
+  private static func openPool(_ configuration: Configuration) throws -> DatabasePool {
+    var settings = GRDB.Configuration()
+    let timeout = configuration.busyTimeout.timeInterval
+    settings.busyMode = .timeout(timeout)
+    settings.maximumReaderCount = readerCount
+    settings.label = "syscrap.store"
+    settings.foreignKeysEnabled = false
+    settings.persistentReadOnlyConnections = true
+    let maximumPages = configuration.maximumBytes.map { max($0 / pageBytes, 64) }
+    settings.prepareDatabase { db in
+      try db.execute(sql: "PRAGMA busy_timeout = \(Int(timeout * 1000))")
+      try db.execute(sql: "PRAGMA trusted_schema = OFF")
+      // KiB: 4 MiB for the writer, 1 MiB for each reader.
+      try db.execute(sql: "PRAGMA cache_size = -\(db.configuration.readonly ? 1024 : 4096)")
+      if db.configuration.readonly { return }
+      try db.execute(sql: "PRAGMA wal_autocheckpoint = \(checkpointPages)")
+      try db.execute(sql: "PRAGMA journal_size_limit = \(2 * checkpointPages * pageBytes)")
+      if let maximumPages { try db.execute(sql: "PRAGMA max_page_count = \(maximumPages)") }
+    }
+    // Two processes that make the log at the same moment can meet in a way that the busy timeout does not cover.
+    var triesLeft = 3
+    while true {
+      do {
+        return try DatabasePool(path: configuration.path, configuration: settings)
+      } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY && triesLeft > 0 {
+        triesLeft -= 1
+      }
+    }
+  }
+
+  // MARK: Access
+
+  /// Runs `body` in one IMMEDIATE transaction: it sees and changes everything at once, or nothing.
+  /// - Parameter isDurable: whether it must survive the loss of power.
+  func write<Result: Sendable>(
+    _ doing: String, isDurable: Bool, _ body: @escaping @Sendable (Database) throws -> Result
+  ) async throws(StorageError) -> Result {
+    try await access(doing) { pool, answer in
+      pool.asyncWriteWithoutTransaction { db in
+        answer(
+          Swift.Result {
+            // Compiled and run at once, outside of any transaction: SQLite wants it so.
+            try db.execute(sql: isDurable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL")
+            var result: Result?
+            try db.inTransaction(.immediate) {
+              result = try body(db)
+              return .commit
+            }
+            guard let result else { throw StorageError(.internalError, "a transaction left no result") }
+            return result
+          })
+      }
+    }
+  }
+
+  /// Runs `body` on one consistent state of the database.
+  func read<Result: Sendable>(
+    _ doing: String, _ body: @escaping @Sendable (Database) throws -> Result
+  ) async throws(StorageError) -> Result {
+    try await access(doing) { pool, answer in
+      pool.asyncRead { db in answer(Swift.Result { try body(try db.get()) }) }
+    }
+  }
+
+  private func access<Result: Sendable>(
+    _ doing: String, _ start: (DatabasePool, @escaping @Sendable (Swift.Result<Result, any Error>) -> Void) -> Void
+  ) async throws(StorageError) -> Result {
+    guard gate.enter() else { throw StorageError(.closed, "\(doing): the store \(configuration.path) is closed") }
+    defer { gate.leave() }
+    let result: Swift.Result<Result, any Error> = await withCheckedContinuation { continuation in
+      start(pool) { continuation.resume(returning: $0) }
+    }
+    switch result {
+    case .success(let value): return value
+    case .failure(let error): throw SQLiteError.storageError(error, doing: doing, path: configuration.path)
+    }
+  }
+
+  // MARK: Itself
+
+  package func check() async throws(StorageError) -> [String: Value] {
+    let counted = try await write("checking the store", isDurable: true) { db in
+      try db.run("UPDATE meta SET value = value + 1 WHERE name = 'checks'")
+    }
+    guard counted == 1 else {
+      throw StorageError(.corrupt, "checking the store \(configuration.path): its own table is damaged")
+    }
+    return try await read("checking the store") { [path = configuration.path] db in
+      func pragma(_ name: String) throws -> Int64 { try Int64.fetchOne(db, sql: "PRAGMA \(name)") ?? 0 }
+      let pageBytes = try pragma("page_size")
+      let attributes = try? FileManager.default.attributesOfItem(atPath: path + "-wal")
+      return [
+        "store": "sqlite",
+        "durable": true,
+        "path": .string(path),
+        "version": .string(try String.fetchOne(db, sql: "SELECT sqlite_version()") ?? ""),
+        "schema": .int(Schema.version),
+        "journal_mode": .string(try String.fetchOne(db, sql: "PRAGMA journal_mode") ?? ""),
+        "size_bytes": .int(try pragma("page_count") * pageBytes),
+        "free_bytes": .int(try pragma("freelist_count") * pageBytes),
+        "log_bytes": .int((attributes?[.size] as? NSNumber)?.int64Value ?? 0),
+      ]
+    }
+  }
+
+  /// Waits for the calls that are under way. Everything after it throws `closed`.
+  package func close() async {
+    guard await gate.close() else { return }
+    let failure: String? = await withCheckedContinuation { continuation in
+      DispatchQueue.global().async { [pool] in
+        do {
+          try pool.close()
+          continuation.resume(returning: nil)
+        } catch {
+          continuation.resume(returning: "\(error)")
+        }
+      }
+    }
+    if let failure {
+      logger.warning(
+        "store not closed cleanly", metadata: ["store.path": "\(configuration.path)", "error": "\(failure)"])
+    }
+  }
+}
