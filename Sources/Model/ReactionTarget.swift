@@ -79,6 +79,8 @@ package struct MetricCondition: Sendable, Hashable {
   package var clear: [String: Value]?
   /// The limits themselves: `min`, `max`, `max_age`, `match`, `absent`, as the reaction reads them; checked on reading.
   package var limits: [String: Value]
+  /// What missing data means to this metric, where it differs from the document's.
+  package var noData: NoDataPolicy?
 
   package struct Times: Sendable, Hashable {
     package var n: Int
@@ -91,7 +93,8 @@ package struct MetricCondition: Sendable, Hashable {
 
   package init(
     metric: String, name: String? = nil, field: String? = nil, filter: [String: Value] = [:],
-    holdFor: Duration = .zero, times: Times? = nil, clear: [String: Value]? = nil, limits: [String: Value] = [:]
+    holdFor: Duration = .zero, times: Times? = nil, clear: [String: Value]? = nil, limits: [String: Value] = [:],
+    noData: NoDataPolicy? = nil
   ) {
     self.metric = metric
     self.name = name
@@ -101,5 +104,6 @@ package struct MetricCondition: Sendable, Hashable {
     self.times = times
     self.clear = clear
     self.limits = limits
+    self.noData = noData
   }
 }
