@@ -116,7 +116,8 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
   }
 
   /// One line of figures with its labels.
-  final class Series: CounterHandler, FloatingPointCounterHandler, RecorderHandler, MeterHandler, TimerHandler, Sendable {
+  final class Series: CounterHandler, FloatingPointCounterHandler, RecorderHandler, MeterHandler, TimerHandler, Sendable
+  {
     enum Kind: Sendable {
       case counter, gauge
       /// Recorded values times `scale` are what is shown (timers record nanoseconds and show seconds).

@@ -1,0 +1,176 @@
+internal import FoundationEssentials
+internal import HTTPTypes
+internal import Hummingbird
+internal import Model
+internal import NIOCore
+
+/// Every path the Gateway answers, and what it asks of ``Operations``. doc/api.md and /api/v1/openapi.json describe them.
+struct Routes: Sendable {
+  let configuration: GatewayConfiguration
+  let operations: any Operations
+  let sessions: SessionBook
+
+  func router() -> Router<BasicRequestContext> {
+    let router = Router()
+    router.addMiddleware {
+      SafeHeaders()
+      FailureAnswers()
+      AccessCheck(policy: AccessPolicy(configuration), sessions: sessions)
+    }
+    addHealth(to: router)
+    addPage(to: router)
+    let api = router.group("/api/v1")
+    addObjects(to: api)
+    addViews(to: api)
+    addActions(to: api)
+    return router
+  }
+
+  // MARK: Health
+
+  private func addHealth(to router: Router<BasicRequestContext>) {
+    let operations = operations
+    router.get("/healthz") { _, _ -> Response in
+      let isAlive = await operations.isAlive()
+      return Answer.text(isAlive ? "ok\n" : "not alive\n", status: isAlive ? .ok : .serviceUnavailable)
+    }
+    router.get("/readyz") { _, _ -> Response in
+      let (isReady, report) = await operations.readiness()
+      return Answer.json(report, status: isReady ? .ok : .serviceUnavailable)
+    }
+    router.get("/metrics") { _, _ -> Response in
+      Answer.text(await operations.metricsText(), type: "text/plain; version=0.0.4; charset=utf-8")
+    }
+  }
+
+  // MARK: The page
+
+  private func addPage(to router: Router<BasicRequestContext>) {
+    let sessions = sessions
+    let life = configuration.sessionLife.components.seconds
+    router.get("/login") { request, _ -> Response in
+      guard let token = request.uri.queryParameters["token"], let session = await sessions.open(with: String(token))
+      else {
+        return Answer.text(
+          "This link was used or is too old. 'syscrap quick' and 'syscrap login' print a new one.\n",
+          status: .unauthorized)
+      }
+      var response = Response(status: .seeOther)
+      response.headers[.location] = "/"
+      response.headers[.setCookie] =
+        "\(AccessCheck.cookie)=\(session); Path=/; HttpOnly; SameSite=Strict; Max-Age=\(life)"
+      return response
+    }
+    for asset in Page.assets {
+      router.get(RouterPath(asset.path)) { _, _ -> Response in Answer.text(asset.content, type: asset.type) }
+    }
+  }
+
+  // MARK: Objects
+
+  private func addObjects(to api: RouterGroup<BasicRequestContext>) {
+    let operations = operations
+    let bodyLimit = configuration.bodyLimit
+    api.get("openapi.json") { _, _ -> Response in Answer.text(OpenAPI.document, type: "application/json") }
+    api.get("objects/:kind") { request, context -> Response in
+      let kind = try Answer.parameter("kind", context)
+      let labels = try Answer.labels(request)
+      return Answer.json(
+        .array(
+          try await operations.get(
+            kind: kind, name: nil, labels: labels,
+            limit: try Answer.number("limit", request, default: 1000, max: 100_000))))
+    }
+    api.get("objects/:kind/:name") { request, context -> Response in
+      let found = try await operations.get(
+        kind: Answer.parameter("kind", context), name: Answer.parameter("name", context), labels: [:],
+        limit: try Answer.number("limit", request, default: 1000, max: 100_000))
+      return Answer.json(.array(found))
+    }
+    api.post("apply") { request, _ -> Response in
+      let body = try await Answer.body(request, limit: bodyLimit)
+      guard case .array(let documents) = body else {
+        throw OperationError(.usage, "the body must be a JSON array of documents")
+      }
+      let report = try await operations.apply(documents, dryRun: Answer.flag("dry_run", request))
+      return Answer.json(Answer.value(report))
+    }
+    api.delete("objects/:kind/:name") { request, context -> Response in
+      try await operations.delete(
+        kind: Answer.parameter("kind", context), name: Answer.parameter("name", context),
+        dryRun: Answer.flag("dry_run", request))
+      return Answer.json(["outcome": "deleted"])
+    }
+  }
+
+  // MARK: Views
+
+  private func addViews(to api: RouterGroup<BasicRequestContext>) {
+    let operations = operations
+    api.get("describe/:kind/:name") { _, context -> Response in
+      Answer.json(
+        try await operations.describe(
+          kind: Answer.parameter("kind", context), name: Answer.parameter("name", context)))
+    }
+    api.get("tree") { _, _ -> Response in Answer.json(await operations.tree()) }
+    api.get("fleet") { _, _ -> Response in Answer.json(try await operations.fleet()) }
+    api.get("history/:target/:metric") { request, context -> Response in
+      let since = try Answer.number("since", request, default: 3600, max: 366 * 86_400)
+      let samples = try await operations.history(
+        target: Answer.parameter("target", context), metric: Answer.parameter("metric", context),
+        type: request.uri.queryParameters["type"].map(String.init) ?? "RT", since: .seconds(since),
+        limit: try Answer.number("limit", request, default: 1000, max: 100_000))
+      return Answer.json(.array(samples))
+    }
+    api.get("updates") { _, _ -> Response in
+      let updates = await operations.updates()
+      return Response(
+        status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+        body: ResponseBody { writer in
+          try await EventStream(updates).write { try await writer.write(ByteBuffer(string: $0)) }
+          try await writer.finish(nil)
+        })
+    }
+  }
+
+  // MARK: Actions
+
+  private func addActions(to api: RouterGroup<BasicRequestContext>) {
+    let operations = operations
+    let sessions = sessions
+    let bodyLimit = configuration.bodyLimit
+    api.post("exec") { request, _ -> Response in
+      let body = try await Answer.body(request, limit: bodyLimit)
+      guard let target = body["target"]?.text, let list = body["arguments"]?.elements, !list.isEmpty else {
+        throw OperationError(.usage, "the body must be {\"target\": NAME, \"arguments\": [COMMAND, …]}")
+      }
+      let arguments = list.compactMap(\.text)
+      guard arguments.count == list.count else { throw OperationError(.usage, "every argument must be text") }
+      let report = try await operations.exec(target: target, arguments: arguments)
+      return Answer.json([
+        "status": .int(Int64(report.status)), "signal": report.signal.map(Value.string) ?? nil,
+        "output": .string(Data(report.output).base64EncodedString()),
+        "errors": .string(Data(report.errors).base64EncodedString()), "is_truncated": .bool(report.isTruncated),
+      ])
+    }
+    api.post("notify/test") { request, _ -> Response in
+      let body = try await Answer.body(request, limit: bodyLimit)
+      guard let option = body["option"]?.text else {
+        throw OperationError(.usage, "the body must be {\"option\": NAME}")
+      }
+      return Answer.json(try await operations.notifyTest(option: option))
+    }
+    api.post("queue/:id/retry") { _, context -> Response in
+      try await operations.queueRetry(id: Answer.parameter("id", context))
+      return Answer.json(["outcome": "due now"])
+    }
+    api.post("queue/:id/drop") { request, context -> Response in
+      let body = try await Answer.body(request, limit: bodyLimit)
+      let reason = body["reason"]?.text ?? "dropped by hand"
+      try await operations.queueDrop(id: Answer.parameter("id", context), reason: reason)
+      return Answer.json(["outcome": "dropped"])
+    }
+    api.post("reload") { _, _ -> Response in Answer.json(try await operations.reload()) }
+    api.post("login-token") { _, _ -> Response in Answer.json(["token": .string(await sessions.makeToken())]) }
+  }
+}
