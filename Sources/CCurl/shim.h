@@ -33,6 +33,10 @@ static inline CURLcode ccurl_set_data_callback(CURL *easy, CURLoption option, cu
   return curl_easy_setopt(easy, option, value);
 }
 
+static inline CURLcode ccurl_set_progress_callback(CURL *easy, curl_xferinfo_callback value) {
+  return curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, value);
+}
+
 static inline CURLcode ccurl_set_open_socket_callback(CURL *easy, curl_opensocket_callback value) {
   return curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, value);
 }

@@ -27,8 +27,8 @@ struct SMTPSession {
   /// What to do after a reply.
   enum Step: Equatable {
     case goOn
-    /// No further reply matters. libcurl says QUIT and then waits for the answer *blocking its whole thread*; with the
-    /// reading side of the socket shut down it does not wait.
+    /// No further reply matters. libcurl says QUIT and then waits for the answer before it hands back the result; with
+    /// the reading side of the socket shut down it does not wait.
     case ended
     /// Nothing more may be said to this relay.
     case refuse(TransferError.Code, String)
@@ -137,7 +137,7 @@ struct SMTPSession {
     return .goOn
   }
 
-  /// The phase is kept for a refusal, so that the error can say what was refused; `isOver` is what changes.
+  /// Keeps what was refused, so that the error can say it.
   private mutating func end() -> Step {
     refusedIn = (200..<300).contains(code) && (phase == .acceptance || phase == .message) ? nil : phase
     phase = .over

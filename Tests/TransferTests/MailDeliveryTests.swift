@@ -130,7 +130,9 @@ struct MailDeliveryTests {
     #expect(try await server.messages(atLeast: 1).count == 1)
   }
 
-  @Test("A wrong password is permanent by its 535, and appears in no word of the error") func wrongPassword() async throws {
+  @Test("A wrong password is permanent by its 535, and appears in no word of the error") func wrongPassword()
+    async throws
+  {
     let (server, authority) = try await server(.startTLS, accounts: Self.accounts)
     let engine = try makeEngine()
     var mail = try mail("smtp", port: server.port)
@@ -220,7 +222,10 @@ struct MailDeliveryTests {
     let server = try await SMTPServer.start(configuration)
     let engine = try makeEngine()
     let error = try #require(await failure(engine, try mail("smtp+plain", port: server.port)))
-    #expect([error.code.rawValue, "\(error.isPermanent)", "\(error.isOutcomeUnknown)"] == [code.rawValue, "\(isPermanent)", "false"])
+    #expect(
+      [error.code.rawValue, "\(error.isPermanent)", "\(error.isOutcomeUnknown)"] == [
+        code.rawValue, "\(isPermanent)", "false",
+      ])
     #expect("\(error.responseCode)" == answer.prefix(3))
     #expect(error.message.contains(answer.dropFirst(4)))
     #expect(server.messages() == [])

@@ -71,7 +71,8 @@ struct MailHangTests {
     try await server.event { $0 == .goodbye(session: 3) }
   }
 
-  @Test("After a refusal too, a relay silent after QUIT holds up nothing") func silentGoodbyeAfterRefusal() async throws {
+  @Test("After a refusal too, a relay silent after QUIT holds up nothing") func silentGoodbyeAfterRefusal() async throws
+  {
     let (server, mail) = try await start {
       $0.hang = .quit
       $0.refusedRecipients = ["ops@example.org": "550 5.1.1 No such user"]
