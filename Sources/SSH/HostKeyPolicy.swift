@@ -1,5 +1,6 @@
 package import FoundationEssentials
 package import Remote
+package import Threads
 
 /// Decides whether a host is who it claims to be, before any credential is sent.
 ///
@@ -20,6 +21,7 @@ package struct HostKeyPolicy: Sendable {
   let knownHosts: [String]
   let pin: String?
   let target: String
+  let pool: BlockingPool?
   let now: @Sendable () -> Date
   let report: @Sendable (KnownHosts.Problem) -> Void
 
@@ -29,10 +31,11 @@ package struct HostKeyPolicy: Sendable {
   ///   - pin: `SHA256:` and base64 as ssh-keygen shows it. With a pin, only the key with this fingerprint is trusted, and
   ///     known_hosts lines count no further than that they may revoke it.
   ///   - target: the name to be put into the advice of messages.
+  ///   - pool: where files are read and written; `nil`: on a queue of the system.
   ///   - now: the time noted beside a key that is stored.
   ///   - report: told of lines that cannot be read and of files that are present but unreadable, at every decision again.
   package init(
-    mode: Mode, knownHosts: [String], pin: String?, target: String = "TARGET",
+    mode: Mode, knownHosts: [String], pin: String?, target: String = "TARGET", pool: BlockingPool? = nil,
     now: @escaping @Sendable () -> Date = { Date() },
     report: @escaping @Sendable (KnownHosts.Problem) -> Void = { _ in }
   ) {
@@ -40,6 +43,7 @@ package struct HostKeyPolicy: Sendable {
     self.knownHosts = knownHosts
     self.pin = pin
     self.target = target
+    self.pool = pool
     self.now = now
     self.report = report
   }
@@ -51,8 +55,14 @@ package struct HostKeyPolicy: Sendable {
   ///   the default order holds.
   package func preferredKeyTypes(host: String, port: Int) async throws(RemoteError) -> [String] {
     let known = try await read(naming: KnownHosts.name(host: host, port: port))
-    var types = Set(known.entries.filter { $0.marker == .none }.map(\.key.type))
-    if let pin { types = Set(known.entries.filter { $0.key.fingerprint == Self.normalized(pin) }.map(\.key.type)) }
+    // The first line of each type speaks for it, as in OpenSSH. A revoked key is no reason to ask for its type: the
+    // host may have been given one of another type since.
+    let revoked = Set(known.entries.filter { $0.marker == .revoked }.map(\.key))
+    let candidates = known.entries.filter { entry in
+      pin.map { entry.key.fingerprint == Self.normalized($0) } ?? (entry.marker == .none)
+    }
+    let first = Dictionary(candidates.map { ($0.key.type, $0.key) }, uniquingKeysWith: { first, _ in first })
+    let types = Set(first.filter { !revoked.contains($0.value) }.keys)
     guard let best = Self.algorithms.first, !types.isEmpty, !types.contains(best.keyType) else { return [] }
     let preferred = Self.algorithms.filter { types.contains($0.keyType) }
     guard !preferred.isEmpty else { return [] }
@@ -75,29 +85,23 @@ package struct HostKeyPolicy: Sendable {
     let words = HostKeyMessages(host: host, address: address, port: port, files: knownHosts, target: target)
     guard let offered = HostKey(blob: key), offered.isWellFormed else { throw words.malformed(keyType) }
     let name = KnownHosts.name(host: host, port: port)
-    let plainName = KnownHosts.name(host: host, port: 22)
-    let exact = try await read(naming: name)
-    // On another port OpenSSH also takes a key that is known for the host without its port.
-    let portless = name == plainName ? KnownHosts() : try await read(naming: plainName)
-    for known in [exact, portless] {
-      if case .revoked(let line) = known.verdict(for: offered) { throw words.revoked(offered, line) }
-    }
+    let exact = try await read(naming: name).verdict(for: offered)
+    if case .revoked(let line) = exact { throw words.revoked(offered, line) }
+    // On another port OpenSSH goes by the lines for the host without its port when none names the port.
+    var portless = KnownHosts.Verdict.unknown
+    let portlessName = KnownHosts.name(host: host, port: 22)
+    if name != portlessName, exact == .unknown { portless = try await read(naming: portlessName).verdict(for: offered) }
+    if case .revoked(let line) = portless { throw words.revoked(offered, line) }
     if let pin {
       guard offered.fingerprint == Self.normalized(pin) else { throw words.notPinned(offered, pin: pin) }
       return
     }
-    switch exact.verdict(for: offered) {
-    case .trusted: return
-    case .revoked(let line): throw words.revoked(offered, line)
-    case .changed(let expected): throw words.changed(offered, expected: expected)
-    case .unknown:
-      let elsewhere = portless.verdict(for: offered)
-      if case .trusted = elsewhere { return }
-      guard mode == .accept_new else {
-        guard case .changed(let others) = elsewhere else { throw words.unknown(offered, others: []) }
-        throw words.unknown(offered, others: others)
-      }
-      try await store(offered, name: name, words: words)
+    switch (exact, portless) {
+    case (.trusted, _), (_, .trusted): return
+    case (.changed(let expected), _): throw words.changed(offered, expected: expected)
+    case (_, .changed(let others)) where mode == .strict: throw words.unknown(offered, others: others)
+    case _ where mode == .strict: throw words.unknown(offered, others: [])
+    default: try await store(offered, name: name, words: words)
     }
   }
 
@@ -105,7 +109,7 @@ package struct HostKeyPolicy: Sendable {
   private func store(_ key: HostKey, name: String, words: HostKeyMessages) async throws(RemoteError) {
     guard let path = knownHosts.last else { throw words.nowhereToStore(key) }
     let line = KnownHosts.line(name: name, key: key, comment: "accept-new \(now().ISO8601Format())")
-    try await blocking { () throws(RemoteError) in
+    try await blocking(on: pool) { () throws(RemoteError) in
       try KnownHostsFile(path: path).append { (content) throws(RemoteError) in
         var known = KnownHosts()
         known.add(content, file: path, naming: name)
@@ -122,7 +126,7 @@ package struct HostKeyPolicy: Sendable {
   /// What all files say about `name`.
   private func read(naming name: String) async throws(RemoteError) -> KnownHosts {
     let files = knownHosts
-    let known = try await blocking { () throws(RemoteError) in KnownHosts.read(files, naming: name) }
+    let known = try await blocking(on: pool) { () throws(RemoteError) in KnownHosts.read(files, naming: name) }
     known.problems.forEach(report)
     return known
   }

@@ -1,5 +1,6 @@
 internal import Dispatch
 internal import Remote
+internal import Threads
 
 extension KnownHosts {
   /// What all the files say about `name` (`nil`: every line of theirs). Blocks.
@@ -27,16 +28,28 @@ extension KnownHosts {
 }
 
 /// Runs file work on a thread where blocking is allowed and waits for its end.
+/// - Throws: what `work` throws; when the pool refuses the work, that the host's key cannot be judged.
 func blocking<Value: Sendable>(
-  _ work: @escaping @Sendable () throws(RemoteError) -> Value
+  on pool: BlockingPool?, _ work: @escaping @Sendable () throws(RemoteError) -> Value
 ) async throws(RemoteError) -> Value {
   let result: Result<Value, RemoteError> = await withCheckedContinuation { continuation in
-    DispatchQueue.global().async {
+    let job: @Sendable () -> Void = {
       do throws(RemoteError) {
         continuation.resume(returning: .success(try work()))
       } catch {
         continuation.resume(returning: .failure(error))
       }
+    }
+    guard let pool else {
+      DispatchQueue.global().async(execute: job)
+      return
+    }
+    do {
+      try pool.submit(job)
+    } catch {
+      continuation.resume(
+        returning: .failure(
+          RemoteError(.hostKeyUnknown, phase: .host_key, "The known_hosts files cannot be read now: \(error).")))
     }
   }
   return try result.get()

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// What a set of known_hosts files says about one host: the lines that name it, and what they mean for a key.
 ///
 /// Source of the format: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". Where the manual is silent the OpenSSH client's
@@ -90,8 +92,25 @@ package struct KnownHosts: Sendable, Hashable {
   }
 
   /// The name under which a host stands in the files: lower case, `[host]:port` unless the port is 22.
+  ///
+  /// A numeric address is first brought to its usual form (`127.1` is `127.0.0.1`, `0::1` is `::1`), as OpenSSH does.
   package static func name(host: String, port: Int) -> String {
-    let name = host.lowercased()
+    let name = canonicalAddress(host) ?? host.lowercased()
     return port == 22 || port == 0 ? name : "[\(name)]:\(port)"
+  }
+
+  /// - Returns: `nil` when `host` is not a numeric address. Asks no name server.
+  private static func canonicalAddress(_ host: String) -> String? {
+    var hints = addrinfo()
+    hints.ai_flags = AI_NUMERICHOST
+    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    var found: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(host, nil, &hints, &found) == 0, let found else { return nil }
+    defer { freeaddrinfo(found) }
+    var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+    let code = getnameinfo(
+      found.pointee.ai_addr, found.pointee.ai_addrlen, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST)
+    guard code == 0 else { return nil }
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).lowercased()
   }
 }
