@@ -63,7 +63,7 @@ extension MailTransfer {
     while address.first == " " { address.removeFirst() }
     while address.last == " " { address.removeLast() }
     if address.last == ">" {
-      guard let start = address.lastIndex(of: "<") else { throw refuse("has a > without a <") }
+      guard let start = address.firstIndex(of: "<") else { throw refuse("has a > without a <") }
       address = address[address.index(after: start)...].dropLast()
     }
     guard !address.isEmpty else { throw refuse("is empty") }

@@ -60,6 +60,8 @@ struct SMTPSession {
 
   /// Takes one line of the relay, with or without its end.
   mutating func receive(_ line: [UInt8]) -> Step {
+    // The reply to QUIT, if it was quicker than the end of our reading.
+    guard phase != .over else { return .goOn }
     var line = line[...]
     while line.last == 10 || line.last == 13 { line.removeLast() }
     guard line.count >= 3, line.prefix(3).allSatisfy({ (0x30...0x39).contains($0) }) else { return .goOn }

@@ -81,11 +81,19 @@ extension SMTPServer {
                 status = config["answers"]["greeting"]
             if config.get("hang") == self.phase:
                 say("hung", session=self.number, name=self.phase)
-                await asyncio.Event().wait()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    # The client is gone: it was half open until now.
+                    self.transport.abort()
             if config.get("close") == self.phase:
                 self.transport.abort()
                 await asyncio.Event().wait()
             await super().push(status)
+            if config.get("hang") == "message" and self.phase == "data" and status.startswith("354"):
+                say("hung", session=self.number, name="message")
+                self.transport.pause_reading()
+                asyncio.get_running_loop().call_later(config["pause"], self.transport.resume_reading)
 
         def connection_made(self, transport):
             if self._original_transport is None:

@@ -6,6 +6,8 @@ package final class SMTPServer: Sendable {
   /// A step of an SMTP session, named after what the server answers in it.
   package enum Phase: String, Sendable, Codable, CaseIterable {
     case greeting, ehlo, starttls, auth, mail, rcpt, data
+    /// While the message comes: to hang here is to read nothing for `pause` seconds.
+    case message
     /// After the final dot.
     case dot
     case quit
@@ -34,6 +36,8 @@ package final class SMTPServer: Sendable {
     package var answers: [String: String] = [:]
     /// So many RCPT are answered with 451 before the server relents.
     package var greylistCount = 0
+    /// How long a hang in `message` lasts, in seconds.
+    package var pause = 2.0
     /// No answer is given from here on. After the dot, the message is recorded all the same.
     package var hang: Phase?
     /// The connection is closed instead of an answer. After the dot, the message is recorded all the same.
@@ -133,9 +137,10 @@ package final class SMTPServer: Sendable {
   package func messages(atLeast count: Int, within deadline: Duration = .seconds(10)) async throws -> [Message] {
     var position = 0
     for _ in 0..<count {
-      position = try await process.lines.first(from: position, within: deadline) { line in
-        if case .message? = Event(line: line) { true } else { false }
-      }.position + 1
+      position =
+        try await process.lines.first(from: position, within: deadline) { line in
+          if case .message? = Event(line: line) { true } else { false }
+        }.position + 1
     }
     return messages()
   }

@@ -42,7 +42,11 @@ struct MailHangTests {
       #expect(!error.isPermanent, "\(phase)")
       // We hang up: the server is not left with a session.
       let session = server.events().count { if case .opened = $0 { true } else { false } }
-      try await server.event { $0 == .closed(session: session) }
+      do {
+        try await server.event(within: .seconds(5)) { $0 == .closed(session: session) }
+      } catch {
+        Issue.record("\(phase): the server still has a session: \(server.events().suffix(8))")
+      }
     }
     #expect(try await server.messages(atLeast: 1).count == 1)
   }
@@ -149,6 +153,40 @@ struct MailHangTests {
     }
     #expect(await early.value?.code == .cancelled)
     #expect(server.events().contains(.opened(session: 2)) == false)
+  }
+
+  @Test("A transfer that is cancelled in the middle of its message leaves no shortened message behind")
+  func cancelledMessage() async throws {
+    let (server, original) = try await start { $0.hang = .message }
+    let engine = try makeEngine()
+    var mail = original
+    // More than the socket's buffers take, so that the transfer stands still in the middle.
+    mail.message = message(body: String(repeating: "0123456789 0123456789 0123456789\r\n", count: 600_000))
+    let task = Task { [mail] in await failure(engine, mail) }
+    try await server.event { $0 == .hung(session: 1, .message) }
+    task.cancel()
+    let error = try #require(await task.value)
+    #expect(error.code == .cancelled && !error.isOutcomeUnknown)
+    // The server reads on, comes to the end, and has no message.
+    try await server.event { $0 == .closed(session: 1) }
+    #expect(server.messages() == [])
+  }
+
+  @Test("A relay that stops reading in the middle of the message is given up after the reply deadline")
+  func stalledMessage() async throws {
+    let (server, original) = try await start {
+      $0.hang = .message
+      $0.pause = 3
+    }
+    let engine = try makeEngine()
+    var mail = original
+    mail.deadlines.reply = .seconds(1)
+    mail.message = message(body: String(repeating: "0123456789 0123456789 0123456789\r\n", count: 600_000))
+    let error = try #require(await failure(engine, mail))
+    #expect(error.code == .timedOut && !error.isOutcomeUnknown)
+    #expect(error.message.hasSuffix("waiting for the message to be taken"))
+    try await server.event { $0 == .closed(session: 1) }
+    #expect(server.messages() == [])
   }
 
   @Test("Shutting down ends what is under way and refuses what comes later") func shutdown() async throws {
