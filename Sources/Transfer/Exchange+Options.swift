@@ -103,6 +103,7 @@ extension Exchange {
     try set(CURLOPT_URL, request.url)
     try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
     try set(CURLOPT_USERAGENT, "syscrap")
+    if let path = request.unixSocket { try set(CURLOPT_UNIX_SOCKET_PATH, path) }
     if let caFile = request.caFile { try set(CURLOPT_CAINFO, caFile) }
     // "Name:" takes a field away, "Name;" sends it empty.
     var fields = ["Expect:"]

@@ -252,8 +252,8 @@ final class Exchange: @unchecked Sendable {
 
   func received(body bytes: UnsafeRawBufferPointer) -> Bool {
     // A relay has no body to send.
-    guard case .http = order.work else { return true }
-    let room = HTTPReply.maximumBodyBytes - body.count
+    guard case .http(let request) = order.work else { return true }
+    let room = max(0, request.replyLimit - body.count)
     body.append(contentsOf: bytes.prefix(room))
     if bytes.count > room { isTruncated = true }
     return !isTruncated

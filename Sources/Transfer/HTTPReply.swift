@@ -5,7 +5,7 @@ package struct HTTPReply: Sendable {
   package var status: Int
   /// Names in lower case, in the order they came; at most 128 fields and 64 KiB are kept.
   package var headers: [(name: String, value: String)]
-  /// At most `maximumBodyBytes`.
+  /// At most the request's `replyLimit`.
   package var body: [UInt8]
   /// The body was longer; the connection was closed there.
   package var isTruncated: Bool

@@ -30,6 +30,10 @@ package struct HTTPRequest: Sendable {
   package var caFile: String?
   package var deadlines = Deadlines()
   package var addressGuard: AddressGuard?
+  /// Bytes of the reply's body that are kept; the rest is cut off and the transfer ended. Default 64 KiB.
+  package var replyLimit = HTTPReply.maximumBodyBytes
+  /// Path of a unix socket to speak through; the URL's host is then only a name.
+  package var unixSocket: String?
 
   package init(method: String = "GET", url: String, headers: [Header] = [], body: [UInt8]? = nil) {
     self.method = method
