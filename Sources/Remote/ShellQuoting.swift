@@ -13,6 +13,9 @@
 ///   as several words, and SCRIPT puts them together with newlines that /bin/sh makes itself.
 /// - csh refuses words above some kilobytes ("Word too long."), so long arguments travel in pieces as well.
 ///
+/// BSD csh alone also limits the number of words (some 1 700: "Too many arguments."): there an argument of more lines
+/// than that fails, with this message. Such texts are better sent through stdin.
+///
 /// The login shell and sh both replace themselves (`exec`), so signals and the exit status are those of the program.
 package enum ShellQuoting {
   /// Most bytes of one line: Linux refuses a single exec argument of 128 KiB including its NUL (MAX_ARG_STRLEN), and
