@@ -99,6 +99,14 @@ final class Exchange: @unchecked Sendable {
       isOutcomeUnknown: session?.phase == .acceptance)
   }
 
+  /// The relay's acceptance, once it is here: whatever happens to the connection after it, the mail is delivered.
+  var acceptance: MailReply? { Self.acceptance(of: progress.withLock { $0.session }) }
+
+  private static func acceptance(of session: SMTPSession?) -> MailReply? {
+    guard let session, session.phase == .over, session.refusedIn == nil else { return nil }
+    return MailReply(code: session.code, text: session.replyText)
+  }
+
   private var phaseName: String {
     let now = progress.withLock { $0 }
     if !now.hasAddress { return "the host name to be resolved" }
@@ -123,7 +131,9 @@ final class Exchange: @unchecked Sendable {
     let status = ccurl_get_long(easy, CURLINFO_RESPONSE_CODE)
     switch order.work {
     case .mail:
+      if let reply = Self.acceptance(of: session) { return .success(.mail(reply)) }
       let text = session?.replyText ?? ""
+      // libcurl cannot have seen more than what it passed on.
       if result == CURLE_OK { return .success(.mail(MailReply(code: status, text: text))) }
       return .failure(mailError(result, status: status, text: text, session: session))
     case .http:

@@ -38,7 +38,7 @@ package struct MailTransfer: Sendable {
 
 /// The relay took the message.
 package struct MailReply: Sendable, Hashable {
-  /// Always 250.
+  /// 250, or another 2xx.
   package var code: Int
   /// The relay's last reply without its code, lines joined by spaces, without control characters, at most 512 bytes.
   package var text: String

@@ -304,7 +304,8 @@ final class TransferLoop: @unchecked Sendable {
   private func breakOff(_ exchange: Exchange, _ error: TransferError) {
     deliveries[exchange.order.id] = (exchange, true)
     exchange.breakOff()
-    end(exchange.order, .failure(error))
+    // Asked last: the relay may have answered at this very moment.
+    end(exchange.order, exchange.acceptance.map { .success(.mail($0)) } ?? .failure(error))
   }
 
   /// Takes the handle from libcurl: a request that is under way is broken off without a word to the peer.

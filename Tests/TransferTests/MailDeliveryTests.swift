@@ -242,7 +242,7 @@ struct MailDeliveryTests {
     #expect(unknown.code == .resolve && !unknown.isPermanent)
   }
 
-  @Test("64 deliveries at once on one thread all arrive, each once") func manyAtOnce() async throws {
+  @Test("64 deliveries at once all arrive, each once") func manyAtOnce() async throws {
     let (server, authority) = try await server(.startTLS, accounts: Self.accounts)
     let engine = try makeEngine()
     try await withThrowingTaskGroup(of: Void.self) { group in
