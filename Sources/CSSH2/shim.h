@@ -4,6 +4,10 @@
 #include <libssh2.h>
 #include <stdlib.h>
 
+// Swift's Glibc module leaves these two out; the event loop needs them.
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
 // Swift cannot turn a function pointer into the `void *` that libssh2_session_callback_set wants, and 1.11.1 renamed it.
 typedef ssize_t (*cssh2_recv_function)(int socket, void *buffer, size_t length, int flags, void **abstract);
 typedef ssize_t (*cssh2_send_function)(int socket, const void *buffer, size_t length, int flags, void **abstract);

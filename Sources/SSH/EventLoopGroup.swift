@@ -1,0 +1,37 @@
+package import Threads
+
+/// The loops that all connections share, and the threads for name lookups and key agents.
+///
+/// Two loops carry some thousand connections; a loop serves the connections it was given until they end.
+package final class EventLoopGroup: Sendable {
+  private let loops: [EventLoop]
+  private let next = Locked(0)
+  let blocking: BlockingPool
+  /// Private keys, parsed once for all connections.
+  let keys = KeyStore()
+
+  /// - Parameter count: threads that wait on sockets.
+  /// - Throws: `ThreadError` when no thread or file descriptor can be had.
+  package init(count: Int = 2) throws(ThreadError) {
+    var loops: [EventLoop] = []
+    for index in 0..<max(1, count) { loops.append(try EventLoop(named: "ssh-loop-\(index)")) }
+    self.loops = loops
+    // A name server that does not answer holds a thread for many seconds; 256 targets may wait behind it.
+    blocking = BlockingPool(named: "ssh-blocking", threads: 8, queueLimit: 1024)
+  }
+
+  /// The loop for the next connection, in turn.
+  package func loop() -> EventLoop {
+    loops[
+      next.withLock { index in
+        index = (index + 1) % loops.count
+        return index
+      }]
+  }
+
+  /// Ends all connections and threads; returns when the loops have ended. Idempotent.
+  package func stop() async {
+    for loop in loops { await loop.stop() }
+    blocking.stop()
+  }
+}
