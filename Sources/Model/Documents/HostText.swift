@@ -99,6 +99,9 @@ package struct URIText: Sendable, Hashable {
     guard !host.isEmpty else { return nil }
   }
 
+  /// Whether text can be a host: a name of letters, digits, `-`, `.` and `_`, or an IP address without brackets.
+  package static func isHost(_ text: String) -> Bool { HostText.isHost(text) }
+
   private static func port(_ text: Substring) -> Int? {
     guard text.utf8.count <= 5, let number = Int(text), (1...65_535).contains(number), text.first?.isNumber == true
     else { return nil }
