@@ -79,8 +79,8 @@ final class Exchange: @unchecked Sendable {
     return progress.withLock { $0.isConnected ? min(total, $0.phaseBegan + mail.deadlines.reply) : total }
   }
 
-  /// When to look at `deadline` next. A connection that comes to stand makes the deadline an earlier one, without waking
-  /// anybody.
+  /// When to look at `deadline` next. A connection that comes to stand makes the deadline an earlier one, without
+  /// waking anybody.
   func nextLook(now: ContinuousClock.Instant) -> ContinuousClock.Instant {
     guard case .mail(let mail) = order.work else { return deadline }
     return min(deadline, now + mail.deadlines.reply)

@@ -1,7 +1,7 @@
 package import Logging
 internal import Threads
 
-/// Sends mail and HTTP requests with libcurl, many at once: all HTTP on one thread, each mail on a thread for itself.
+/// Sends mail and HTTP requests with libcurl, many at once: HTTP on one thread, each mail on a thread for itself.
 ///
 /// No call blocks the caller's thread; a cancelled task ends its transfer at once. Connections are never used twice.
 package final class TransferEngine: Sendable {

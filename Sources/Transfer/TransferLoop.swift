@@ -7,7 +7,7 @@ internal import Threads
 /// its own for each mail.
 ///
 /// Why mail is not on the multi handle: libcurl (7.88 at least) waits for the reply to the final dot, and to QUIT, inside
-/// one call, and whole relays take seconds for that. On a shared thread one slow relay would hold up every transfer.
+/// one call, and many relays take seconds for that. On a shared thread one slow relay would hold up every transfer.
 final class TransferLoop: @unchecked Sendable {
   // Sendable is true: `inbox` is locked; `configuration` and `logger` are constant; all other stored properties are
   // touched by the transfer thread only, once it is started.

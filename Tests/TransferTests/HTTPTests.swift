@@ -31,7 +31,8 @@ struct HTTPTests {
     #expect(Array(got.body.utf8) == post.body)
     #expect(
       got.headers.map { $0.joined(separator: "=") } == [
-        "host=127.0.0.1:\(sink.port)", "user-agent=syscrap", "accept=*/*", "content-type=application/json", "x-empty=",
+        "host=127.0.0.1:\(sink.port)", "user-agent=syscrap",
+        "accept=*/*", "content-type=application/json", "x-empty=",
         "authorization=Bearer x", "content-length=\(post.body?.count ?? 0)",
       ])
     for method in ["GET", "PUT", "DELETE", "PATCH"] {
