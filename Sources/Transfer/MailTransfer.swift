@@ -50,8 +50,8 @@ extension MailTransfer {
 
   /// The address that goes into the envelope.
   ///
-  /// - Throws: `invalidRequest` unless it is `local@domain` in printable ASCII without spaces and angle brackets, at most
-  ///   254 bytes (RFC 5321, 4.5.3.1.3): nothing else can end a line or an argument of a command.
+  /// - Throws: `invalidRequest` unless it is `local@domain` in printable ASCII without spaces and angle brackets, at
+  ///   most 254 bytes (RFC 5321, 4.5.3.1.3): nothing else can end a line or an argument of a command.
   package static func envelopeAddress(_ text: String) throws(TransferError) -> String {
     func refuse(_ reason: String) -> TransferError {
       TransferError(.invalidRequest, "the mail address \(PlainText.clean(text, limit: 100)) \(reason)")

@@ -9,7 +9,8 @@ package final class TransferEngine: Sendable {
   package struct Configuration: Sendable, Hashable {
     /// Transfers under way at a time.
     package var maximumConcurrent = 64
-    /// Transfers that wait for one of those; one more ends with `overloaded`. Waiting counts into a transfer's deadline.
+    /// Transfers that wait for one of those; one more ends with `overloaded`. Waiting counts into a transfer's
+    /// deadline.
     package var maximumQueued = 1_024
     package init() {}
   }
@@ -28,7 +29,8 @@ package final class TransferEngine: Sendable {
     loop.stop()
   }
 
-  /// Sends a request and returns the reply, whatever its status; `HTTPReply.successful()` turns a refusal into an error.
+  /// Sends a request and returns the reply, whatever its status; `HTTPReply.successful()` turns a refusal into an
+  /// error.
   ///
   /// - Throws: when no complete reply came. A body longer than 64 KiB is cut and no error.
   package func perform(_ request: HTTPRequest) async throws(TransferError) -> HTTPReply {
@@ -41,8 +43,8 @@ package final class TransferEngine: Sendable {
 
   /// Delivers one message to one recipient and returns the relay's acceptance.
   ///
-  /// - Throws: with `isPermanent` by the relay's reply code, and `isOutcomeUnknown` when the relay had the whole message
-  ///   and no reply came.
+  /// - Throws: with `isPermanent` by the relay's reply code, and `isOutcomeUnknown` when the relay had the whole
+  ///   message and no reply came.
   package func send(_ mail: MailTransfer) async throws(TransferError) -> MailReply {
     try mail.validate()
     switch try await run(.mail(mail), endpoint: mail.relay.description).get() {

@@ -6,7 +6,8 @@ internal import Threads
 /// The transfer thread: it keeps the queue and the deadlines, runs all HTTP on one multi handle, and starts a thread of
 /// its own for each mail.
 ///
-/// Why mail is not on the multi handle: libcurl (7.88 at least) waits for the reply to the final dot, and to QUIT, inside
+/// Why mail is not on the multi handle: libcurl (7.88 at least) waits for the reply to the final dot, and to QUIT,
+/// inside
 /// one call, and many relays take seconds for that. On a shared thread one slow relay would hold up every transfer.
 final class TransferLoop: @unchecked Sendable {
   // Sendable is true: `inbox` is locked; `configuration` and `logger` are constant; all other stored properties are
@@ -209,7 +210,8 @@ final class TransferLoop: @unchecked Sendable {
     pthread_attr_init(&attributes)
     defer { pthread_attr_destroy(&attributes) }
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    // libcurl and OpenSSL keep their buffers on the heap; 64 threads of the default size would be 512 MiB of address space.
+    // libcurl and OpenSSL keep their buffers on the heap; 64 threads of the default size would be 512 MiB of address
+    // space.
     pthread_attr_setstacksize(&attributes, 1 << 20)
     var thread = pthread_t()
     let context = Unmanaged.passRetained(MailThread(exchange: exchange, loop: self))
