@@ -24,6 +24,8 @@ package struct HostKeyPolicy: Sendable {
   let pool: BlockingPool?
   let now: @Sendable () -> Date
   let report: @Sendable (KnownHosts.Problem) -> Void
+  /// Set for a mere look at the key: told of it, and then every key is refused.
+  private var look: (@Sendable (HostKey) -> Void)?
 
   /// - Parameters:
   ///   - knownHosts: paths of known_hosts files, `~` already expanded. Missing and unreadable ones are skipped. New keys
@@ -46,6 +48,19 @@ package struct HostKeyPolicy: Sendable {
     self.pool = pool
     self.now = now
     self.report = report
+  }
+
+  /// A policy for looking at a host's key: it trusts no key at all, so that nothing is ever sent to log in.
+  ///
+  /// - Parameters:
+  ///   - knownHosts: decide only which type of key is asked for.
+  ///   - met: told of the key that the host shows, before it is refused.
+  package static func looking(
+    knownHosts: [String], pool: BlockingPool? = nil, met: @escaping @Sendable (HostKey) -> Void
+  ) -> HostKeyPolicy {
+    var policy = HostKeyPolicy(mode: .strict, knownHosts: knownHosts, pin: nil, pool: pool)
+    policy.look = met
+    return policy
   }
 
   /// The host key algorithms to ask for, best first: those of the keys known for the host, then the rest.
@@ -84,6 +99,10 @@ package struct HostKeyPolicy: Sendable {
   ) async throws(RemoteError) {
     let words = HostKeyMessages(host: host, address: address, port: port, files: knownHosts, target: target)
     guard let offered = HostKey(blob: key), offered.isWellFormed else { throw words.malformed(keyType) }
+    if let look {
+      look(offered)
+      throw words.unknown(offered, others: [])
+    }
     let name = KnownHosts.name(host: host, port: port)
     let exact = try await read(naming: name).verdict(for: offered)
     if case .revoked(let line) = exact { throw words.revoked(offered, line) }
