@@ -9,12 +9,10 @@
 /// - Words stand in single quotes. Three characters leave the quotes and stand behind a backslash: `'` (ends the
 ///   quotes), `!` (history in csh, even quoted) and `\` (an escape inside fish's quotes). `\c` outside quotes means `c`
 ///   in every one of these shells.
-/// - A newline cannot be written alike in sh and csh, so the line never holds one. An argument with newlines travels
-///   as several words, and SCRIPT puts them together with newlines that /bin/sh makes itself.
-/// - csh refuses words above some kilobytes ("Word too long."), so long arguments travel in pieces as well.
-///
-/// BSD csh alone also limits the number of words (some 1 700: "Too many arguments."): there an argument of more lines
-/// than that fails, with this message. Such texts are better sent through stdin.
+/// - A newline cannot be written alike in sh and csh, so the line never holds one. A mark that occurs in no argument
+///   stands for it, and SCRIPT puts newlines that /bin/sh makes itself in the marks' places.
+/// - csh refuses words above some kilobytes ("Word too long.") and some thousand words ("Too many arguments."), so long
+///   arguments travel in pieces that are neither large nor many.
 ///
 /// The login shell and sh both replace themselves (`exec`), so signals and the exit status are those of the program.
 package enum ShellQuoting {
@@ -52,7 +50,8 @@ package enum ShellQuoting {
       size += word.utf8.count
       guard size <= lineLimit else { throw tooLong() }
     }
-    let mustAssemble = words.contains { $0.utf8.count > pieceLimit || $0.utf8.contains(UInt8(ascii: "\n")) }
+    let mustAssemble = words.contains { $0.utf8.count > pieceLimit || $0.utf8.contains(newline) }
+    let mark = mustAssemble ? mark(absentFrom: words) : []
     var line = "exec /bin/sh -c '"
     if mustAssemble { line += assemble }
     if !command.environment.isEmpty {
@@ -62,9 +61,10 @@ package enum ShellQuoting {
       line += "; shift \(count); "
     }
     line += "exec \"$@\"' sh"
+    if mustAssemble { line += " " + String(decoding: try quote(bytes: mark), as: UTF8.self) }
     for word in words {
       if mustAssemble {
-        for piece in try pieces(of: word) { line += " " + piece }
+        for piece in try pieces(of: word, mark: mark) { line += " " + piece }
       } else {
         line += " " + (try quote(word))
       }
@@ -81,42 +81,59 @@ package enum ShellQuoting {
     String(decoding: try quote(bytes: string.utf8), as: UTF8.self)
   }
 
-  /// Joins words that begin with a mark back into arguments, in "$@".
+  private static let newline = UInt8(ascii: "\n")
+
+  /// Joins pieces back into arguments, in "$@". The first word is the mark for a newline.
   ///
-  /// `+text` adds text to the argument at hand, `,text` a newline and text, `.text` text and ends the argument.
+  /// A piece `+text` has others behind it that belong to the same argument, `.text` is an argument's last.
   /// `$(echo; echo x)` less its x is a newline, made without writing one.
   private static let assemble =
-    "_n=$(echo; echo x); _n=${_n%x}; _a=; for _w do shift; case $_w in "
-    + "+*) _a=$_a${_w#+};; ,*) _a=$_a$_n${_w#,};; *) set -- \"$@\" \"$_a${_w#.}\"; _a=;; esac; done; "
+    "_n=$(echo; echo x); _n=${_n%x}; _m=$1; _a=; shift; for _w do shift; _p=; _v=${_w#?}; "
+    + "while case $_v in *\"$_m\"*) true;; *) false;; esac; "
+    + "do _p=$_p${_v%%\"$_m\"*}$_n; _v=${_v#*\"$_m\"}; done; _a=$_a$_p$_v; "
+    + "case $_w in +*) ;; *) set -- \"$@\" \"$_a\"; _a=;; esac; done; "
 
-  /// The quoted, marked words that `assemble` joins to `word`.
-  private static func pieces(of word: String) throws(RemoteError) -> [String] {
-    var result: [String] = []
-    let lines = word.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    for (number, line) in lines.enumerated() {
-      var mark = number == 0 ? UInt8(ascii: "+") : UInt8(ascii: ",")
-      var rest = line[...]
-      repeat {
-        let piece = rest.prefix(scalarBoundary(rest))
-        result.append(String(decoding: try quote(bytes: [mark] + piece), as: UTF8.self))
-        rest = rest.dropFirst(piece.count)
-        mark = UInt8(ascii: "+")
-      } while !rest.isEmpty
+  /// A text that none of the words holds: the record separator, with a number behind it where that is needed.
+  ///
+  /// It begins with a character that it does not hold again, so it cannot overlap with its neighbours.
+  private static func mark(absentFrom words: [String]) -> [UInt8] {
+    let separator: UInt8 = 0x1E
+    var isUsed = false
+    // Every number that can be read right behind a separator: in one pass, whatever the words hold.
+    var numbers: Set<Int> = []
+    for word in words {
+      var number: Int?
+      for byte in word.utf8 {
+        if byte == separator {
+          isUsed = true
+          number = 0
+        } else if let value = number, (0x30...0x39).contains(byte), value < 1_000_000, value > 0 || byte != 0x30 {
+          number = value * 10 + Int(byte) - 0x30
+          numbers.insert(value * 10 + Int(byte) - 0x30)
+        } else {
+          number = nil
+        }
+      }
     }
-    result.append("'.'")
-    return result
+    // Counted from 1: no number begins with a zero.
+    return isUsed ? [separator] + Array(String((1...).first { !numbers.contains($0) } ?? 0).utf8) : [separator]
   }
 
-  /// How many of the bytes make the next piece: at most ``pieceLimit``, never half a character.
-  private static func scalarBoundary(_ bytes: Substring.UTF8View) -> Int {
-    var count = 0
-    var end = 0
-    for byte in bytes {
-      if byte & 0xC0 != 0x80 { end = count }
-      if count == pieceLimit { return end }
-      count += 1
+  /// The quoted pieces that `assemble` joins to `word`.
+  private static func pieces(of word: String, mark: [UInt8]) throws(RemoteError) -> [String] {
+    var result: [String] = []
+    var piece: [UInt8] = [UInt8(ascii: "+")]
+    for byte in word.utf8 {
+      // Never half a character: a shell with a multibyte locale takes a piece for text.
+      if piece.count > pieceLimit, byte & 0xC0 != 0x80 {
+        result.append(String(decoding: try quote(bytes: piece), as: UTF8.self))
+        piece = [UInt8(ascii: "+")]
+      }
+      if byte == newline { piece += mark } else { piece.append(byte) }
     }
-    return count
+    piece[0] = UInt8(ascii: ".")
+    result.append(String(decoding: try quote(bytes: piece), as: UTF8.self))
+    return result
   }
 
   private static func quote(bytes: some Sequence<UInt8>) throws(RemoteError) -> [UInt8] {

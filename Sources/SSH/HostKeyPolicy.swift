@@ -7,7 +7,7 @@ package import Threads
 /// A key is trusted when a known_hosts line holds it, or when it is the pinned one. Unlike every other answer the
 /// decision about a revoked key depends on no mode and no pin. There is no mode that trusts anything.
 ///
-/// Decisions agree with the OpenSSH client, save that two things OpenSSH lets pass are refused here: see ``verify``.
+/// Decisions agree with the OpenSSH client, save that three things it lets pass are refused here: see ``verify``.
 /// Each call reads the files anew, so that an edit counts from the next connection on.
 package struct HostKeyPolicy: Sendable {
   package enum Mode: String, Sendable, Hashable, Codable {
@@ -87,7 +87,8 @@ package struct HostKeyPolicy: Sendable {
   /// Returns when the key may be trusted; in accept-new mode a host's first key has been stored by then.
   ///
   /// Stricter than OpenSSH in accept-new mode: a key revoked for the host without its port is refused on other ports
-  /// too, and a key that cannot be stored is refused. A blank after `@revoked` may be a tab here.
+  /// too (when no line names the port), and a key that cannot be stored is refused. In every mode the blank after
+  /// `@revoked` may be a tab here, where OpenSSH skips the line.
   /// - Parameters:
   ///   - host: the name or address as configured; it is what the files are searched for.
   ///   - address: where the name led, for the message only. As for OpenSSH (CheckHostIP no) addresses prove nothing.

@@ -38,6 +38,7 @@ struct QuotingTests {
       "..",
       ",", "+", "+a", ",a", ".a", "+\n+", ",\n,", ".\n.", "\u{1}", "\u{7}", "\u{8}", "\u{B}", "\u{C}", "\u{1B}[31m",
       "\u{7F}",
+      "\u{1E}", "\u{1E}\n", "\n\u{1E}", "\u{1E}0\n1", "\u{1E}\u{1E}1\n\u{1E}", "\u{1E}1\n\u{1E}2\n\u{1E}12\n\u{1E}03",
       "\u{80}", "\u{85}", "\u{A0}", "é", "e\u{301}", "ß", "日本語", "🐟", "👩‍👩‍👧‍👦", "\u{200B}", "\u{2028}", "\u{202E}abc",
       "\u{FEFF}", "\u{FFFD}", "\u{FFFE}", "\u{FFFF}", "\u{10FFFF}", "\u{D7FF}\u{E000}", "‘’“”", "ʼ", "＇", "if", "then",
       "fi",
@@ -111,11 +112,34 @@ struct QuotingTests {
     let directory = try TemporaryDirectory("quoting")
     let arguments = [
       String(repeating: "a", count: 120_000), String(repeating: "日本", count: 15_000),
-      String(repeating: "it's a line!\n", count: 1_500), String(repeating: "'", count: 20_000),
+      String(repeating: "it's!\n", count: 8_000), String(repeating: "\n", count: 60_000),
+      String(repeating: "a\u{1E}\n\u{1E}0", count: 9_000), String(repeating: "'", count: 20_000),
     ]
     for argument in arguments {
       let seen = try await seen(shell, Command([argument, "end"], environment: [:]), in: directory)
       #expect(seen == [[], Array(argument.utf8), Array("end".utf8)], "\(shell): \(argument.prefix(10))…")
+    }
+  }
+
+  @Test("the script works under every shell that a system may have as /bin/sh")
+  func scripts() async throws {
+    let directory = try TemporaryDirectory("quoting")
+    let long = String(repeating: "é\n'!\\ ", count: 2_000)
+    let arguments = Self.table + [long]
+    for shell in ["/bin/dash", "/bin/bash --posix", "/bin/bash", "busybox sh", "ksh", "zsh --emulate sh"]
+    where Self.isInstalled(String(shell.prefix { $0 != " " })) {
+      let path = directory.file(UUID().uuidString)
+      let command = Command(
+        ["/bin/dash", "-c", "printf '%s\\0' \"$V\" \"$@\" > \"$0\"", path] + arguments,
+        environment: ["V": "a\nb", "W": ""])
+      let line = try ShellQuoting.line(command)
+      let start = "exec /bin/sh -c "
+      #expect(line.hasPrefix(start))
+      let process = try ManagedProcess(["/bin/dash", "-c", "exec \(shell) -c " + line.dropFirst(start.count)])
+      #expect(try await process.exit() == 0, "\(shell): \(process.lines.all.prefix(3))")
+      let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+      let seen = bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map(Array.init)
+      #expect(seen == (["a\nb"] + arguments).map { Array($0.utf8) }, "\(shell)")
     }
   }
 
