@@ -1,0 +1,123 @@
+internal import CoreMetrics
+internal import Logging
+internal import Model
+internal import Remote
+internal import Supervision
+
+/// One metric on one target: at each tick it asks, and hands what the metric makes of the answers to the outlet.
+///
+/// It never has two asks in flight. When answers take longer than the interval, ticks are skipped and counted, and the
+/// period stretches. Without a connection it says so once an interval, and asks as soon as there is a connection again.
+actor Wrapper: Supervised {
+  private var metric: any Metric
+  private let series: Series
+  private let schedule: Schedule
+  private let shared: TargetShared
+  private let context: ChildContext
+  private let logger: Logger
+  /// Ticks that were skipped because an answer was late, since this life began.
+  private(set) var skippedTicks = 0
+  private var isSlow = false
+
+  init(metric: any Metric, series: Series, schedule: Schedule, shared: TargetShared, context: ChildContext) {
+    self.metric = metric
+    self.series = series
+    self.shared = shared
+    self.context = context
+    self.schedule = schedule
+    var logger = context.surroundings.logger
+    logger[metadataKey: "target.name"] = "\(series.target)"
+    logger[metadataKey: "metric.name"] = "\(series.metric)"
+    self.logger = logger
+  }
+
+  func run() async throws {
+    var tick = shared.timeline.now()
+    // The first look, and the first after an outage, is made at once and not at a tick.
+    var isAtTick = false
+    while !Task.isCancelled {
+      context.beat()
+      let generation = await shared.link.generation
+      let hasAnswer: Bool
+      if await shared.link.isSettled {
+        hasAnswer = await look(mayLookAgain: true)
+      } else {
+        hasAnswer = false
+        if isAtTick { await say("not connected: the first attempt to connect has not ended yet") }
+      }
+      context.beat()
+      let now = shared.timeline.now()
+      // A tick that follows at once upon a look of its own would tell nothing new.
+      let next = schedule.next(after: isAtTick ? now : now + schedule.interval / 4)
+      if isAtTick { count(skipped: schedule.skipped(from: tick, to: next), took: now - tick) }
+      if hasAnswer {
+        try? await shared.timeline.sleep(next)
+      } else {
+        await shared.timeline.wait(until: next) { [link = shared.link] in await link.connected(after: generation) }
+      }
+      isAtTick = shared.timeline.now() >= next
+      tick = next
+    }
+  }
+
+  /// - Returns: false when there was no connection to ask over.
+  private func look(mayLookAgain: Bool) async -> Bool {
+    let questions = metric.questions(await shared.facts.facts)
+    let began = shared.timeline.now()
+    let answers: [Answer]
+    do {
+      _ = try await shared.link.remote()
+    } catch {
+      if !Task.isCancelled { await say("not connected: \(error)") }
+      return false
+    }
+    do {
+      answers = try await shared.asker.ask(questions)
+    } catch {
+      if !Task.isCancelled { await say("\(error)") }
+      return false
+    }
+    guard !Task.isCancelled else { return true }
+    let moment = Moment(
+      at: shared.now(), latency: shared.timeline.now() - began, elapsed: shared.timeline.now())
+    var drafts: [Emitter.Draft] = []
+    var again: Duration?
+    for gathered in metric.gathered(from: answers, at: moment) {
+      switch gathered {
+      case .value(let value): drafts.append(.value(value))
+      case .event(let value): drafts.append(.event(value))
+      case .error(let text): drafts.append(.error(text))
+      case .unchanged: break
+      case .again(let after): again = after
+      case .facts(let facts):
+        await beating(context, shared.timeline) { [board = shared.facts] in await board.update(facts) }
+      }
+    }
+    await shared.emitter.emit(drafts, series: series, at: moment.at, context: context)
+    if let again, mayLookAgain {
+      let wait = min(max(again, .milliseconds(10)), schedule.interval)
+      guard (try? await shared.timeline.sleep(shared.timeline.now() + wait)) != nil else { return true }
+      return await look(mayLookAgain: false)
+    }
+    return true
+  }
+
+  private func say(_ error: String) async {
+    await shared.emitter.emit([.error(error)], series: series, at: shared.now(), context: context)
+  }
+
+  private func count(skipped: Int, took: Duration) {
+    skippedTicks += skipped
+    if skipped > 0 { shared.skipped.increment(by: skipped) }
+    guard isSlow != (skipped > 0) else { return }
+    isSlow = skipped > 0
+    let metadata: Logger.Metadata = [
+      "duration.seconds": "\((took / .seconds(1)).rounded())", "interval.seconds": "\(schedule.interval / .seconds(1))",
+    ]
+    if isSlow {
+      logger.warning("A metric takes longer than its interval", metadata: metadata)
+    } else {
+      logger.info("A metric keeps its interval again", metadata: metadata)
+    }
+  }
+}
