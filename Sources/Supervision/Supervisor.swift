@@ -112,8 +112,8 @@ package actor Supervisor: Branch {
 
   /// Adds a dynamic child and waits until it has started or said that there is nothing to do.
   /// - Throws: ``SupervisorError``: `startFailed` (the child is forgotten), `badSpecification`, `alreadyPresent`,
-  ///   `alreadyStarted`, `tooManyChildren`, `terminated`, `notRunning`; `CancellationError` when the caller is
-  ///   cancelled, while the start goes on.
+  ///   `alreadyStarted`, `tooManyChildren`, `terminated`, `isRestarting` (its group failed meanwhile and takes it along),
+  ///   `notRunning`; `CancellationError` when the caller is cancelled, while the start goes on.
   package func startChild(_ spec: ChildSpec) async throws {
     try await request { state, waiter, now throws(SupervisorError) in try state.add(spec, waiter: waiter, now: now) }
   }
@@ -143,7 +143,8 @@ package actor Supervisor: Branch {
   }
 
   /// Changes a child's specification, known by its `id`. With an equal digest its life goes on under the new rules;
-  /// with another it is stopped and started anew in its place, which counts as no restart.
+  /// with another it is stopped and started anew in its place, which counts as no restart. In the middle of its group's
+  /// restart the call returns at once, and the child starts with the new specification when its turn comes.
   /// - Throws: ``SupervisorError``: `unknownChild`, `badSpecification`, `startFailed` (the child stays, without a life),
   ///   `terminated`, `notRunning`; `CancellationError` as ``startChild(_:)``.
   package func replace(_ spec: ChildSpec) async throws {

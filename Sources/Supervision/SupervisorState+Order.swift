@@ -28,6 +28,11 @@ extension SupervisorState {
   /// - Returns: whether its end is to be waited for; if not, `after` has been done.
   mutating func beginStop(_ key: UInt64, after: ChildRecord.AfterStop, now: Duration) -> Bool {
     guard let child = children[key] else { return false }
+    if after == .queue && !child.startWaiters.isEmpty {
+      // The group may take long to come up, or never: nobody waits for that.
+      update(key) { $0.startWaiters = [] }
+      for waiter in child.startWaiters { actions.append(.answer(waiter: waiter, .isRestarting(child.spec.id))) }
+    }
     switch child.phase {
     case .starting, .running:
       update(key) { $0.phase = .stopping(after) }
@@ -116,15 +121,20 @@ extension SupervisorState {
   mutating func restartGroup(with trigger: UInt64, delay: Duration, now: Duration) {
     update(trigger) { $0.phase = delay > .zero ? .backingOff : .queued }
     setDeadline(trigger, delay > .zero ? now + delay : nil)
-    var members = group?.members ?? []
-    members.formUnion(strategy == .oneForAll ? Array(children.keys) : children.keys.filter { $0 >= trigger })
+    let affected = strategy == .oneForAll ? Set(children.keys) : Set(children.keys.filter { $0 >= trigger })
+    let members = (group?.members ?? []).union(affected)
     let triggers = (group?.triggers ?? []).union([trigger])
+    // Members outside `affected` that have come up again stay; those whose stop was still ahead are stopped all the same.
+    var doomed = affected
+    if case .stopping(let plan) = group?.stage { doomed.formUnion(plan.sequence) }
     var plan = OrderedStop()
-    for key in members.sorted() where !triggers.contains(key) || children[key]?.isAlive == true {
-      guard let child = children[key] else { continue }
+    for key in members.sorted() {
+      guard let child = children[key], !triggers.contains(key) || child.isAlive else { continue }
       if case .stopping = child.phase {
         _ = beginStop(key, after: Self.afterGroupStop(child), now: now)
         plan.outstanding.insert(key)
+      } else if !doomed.contains(key) {
+        continue
       } else if !child.isDynamic {
         plan.sequence.append(key)
       } else if beginStop(key, after: Self.afterGroupStop(child), now: now) {
@@ -146,6 +156,7 @@ extension SupervisorState {
         }
       case .resting:
         if current.triggers.contains(where: { children[$0]?.phase == .backingOff }) { return }
+        if current.members.contains(where: isBeingStarted) { return }
         let queued = current.members.filter { children[$0]?.phase == .queued }
         group?.stage = .starting(remaining: queued.sorted(by: >), current: nil)
       case .starting(var remaining, let starting):

@@ -68,34 +68,40 @@ extension SupervisorState {
       return proceed(now)
     }
     update(key) {
-      $0.startWaiters.append(waiter)
       $0.attempt = 0
       $0.lastError = nil
     }
+    if isWaitingForGroup(child) {
+      // It starts with the new specification when its turn comes.
+      update(key) {
+        $0.spec = spec
+        if $0.phase == .backingOff { $0.phase = .queued }
+      }
+      if child.phase == .backingOff { setDeadline(key, nil) }
+      actions.append(.answer(waiter: waiter, nil))
+      return proceed(now)
+    }
+    update(key) { $0.startWaiters.append(waiter) }
     // The old life is stopped as its own specification says.
     switch child.phase {
-    case .resting:
+    case .resting, .backingOff, .queued:
       update(key) { $0.spec = spec }
       launch(key, .asked(isNew: false), now: now)
-    case .queued:
-      break
-    case .backingOff:
-      update(key) { $0.spec = spec }
-      if group?.members.contains(key) == true {
-        update(key) { $0.phase = .queued }
-        setDeadline(key, nil)
-      } else {
-        launch(key, .asked(isNew: false), now: now)
-      }
     case .starting, .running:
       _ = beginStop(key, after: .start, now: now)
-    case .stopping(.queue):
-      break
     case .stopping:
       update(key) { $0.phase = .stopping(.start) }
     }
     update(key) { $0.spec = spec }
     return proceed(now)
+  }
+
+  private func isWaitingForGroup(_ child: ChildRecord) -> Bool {
+    switch child.phase {
+    case .queued, .stopping(.queue): true
+    case .backingOff: group?.members.contains(child.key) == true
+    case .resting, .starting, .running, .stopping: false
+    }
   }
 
   /// Changes the rules; lives go on. Refused when a child would no longer fit.

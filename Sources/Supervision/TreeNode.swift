@@ -68,6 +68,21 @@ package struct ChildInfo: Sendable, Equatable {
   package var state: TreeNode.State
   package var restarts: Int
   package var lastError: String?
+
+  package init(
+    id: String, digest: String, kind: ChildSpec.Kind, restart: Restart, isSignificant: Bool, isDynamic: Bool,
+    state: TreeNode.State, restarts: Int, lastError: String?
+  ) {
+    self.id = id
+    self.digest = digest
+    self.kind = kind
+    self.restart = restart
+    self.isSignificant = isSignificant
+    self.isDynamic = isDynamic
+    self.state = state
+    self.restarts = restarts
+    self.lastError = lastError
+  }
 }
 
 /// The answer of ``Supervisor/count()``.

@@ -75,6 +75,9 @@ package final class ManualClock: Clock, Sendable {
   /// The nearest instant at which somebody wants to wake, or nil when nobody sleeps.
   package var nextDeadline: Instant? { box.withLock { $0.sleepers.values.map(\.deadline).min() } }
 
+  /// When the sleepers want to wake, the nearest first.
+  package var deadlines: [Instant] { box.withLock { $0.sleepers.values.map(\.deadline).sorted() } }
+
   package func sleep(until deadline: Instant, tolerance: Duration? = nil) async throws {
     try Task.checkCancellation()
     let id = box.withLock { $0.makeID() }
