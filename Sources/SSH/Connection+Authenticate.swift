@@ -87,7 +87,10 @@ extension Connection {
           }
         }
       }
-      if code == LIBSSH2_ERROR_FILE {
+      // Anything but an answer of the server means that the key could not be opened.
+      let isAnswer = [0, LIBSSH2_ERROR_AUTHENTICATION_FAILED, LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED].contains(code)
+      if !isAnswer, let context, !context.pointee.isAtEnd, context.pointee.errorNumber == 0 {
+        budget += 1
         return .unavailable(
           KeyStore.failure(
             "The private key \(path) cannot be used: the passphrase is wrong or missing, or its kind is not supported.")

@@ -115,6 +115,7 @@ extension Connection {
       loop.cancel(exec.stageTimer)
       metrics.channelClosed()
       mustAwaitFree = false
+      lastFreed = EventLoop.now()
       if bound < configuredBound, exec.isZombie { bound += 1 }
       reportBytes()
       moved = true
@@ -231,25 +232,38 @@ extension Connection {
   private func refuse(_ exec: Exec) throws(RemoteError) {
     exec.stage = .done
     loop.cancel(exec.timer)
-    let others = live.filter { $0 !== exec && $0.stage != .done }
     guard !exec.isAnswered else { return }
-    guard !others.isEmpty else {
+    let others = live.filter { $0 !== exec && $0.stage != .done }
+    exec.refusals += 1
+    // sshd counts a channel for a moment after it has confirmed its end: ask again soon, that is not its bound.
+    let isFresh = EventLoop.now() &- lastFreed < 500_000_000
+    if isFresh, exec.refusals < 6 {
+      mustAwaitFree = true
+      _ = loop.schedule(after: .milliseconds(2 << exec.refusals)) {
+        self.assumeIsolated { connection in
+          connection.mustAwaitFree = false
+          connection.pump()
+        }
+      }
+    } else if others.isEmpty {
       return answer(
         exec,
         .failure(
           RemoteError(
             .tooManyChannels, phase: .channel,
-            "The server refuses a channel although none is open (\(libraryMessage())); see MaxSessions in its sshd_config.",
+            "The server refuses a channel although none is open (\(libraryMessage())); see MaxSessions in its "
+              + "sshd_config.",
             rawCode: LIBSSH2_ERROR_CHANNEL_FAILURE)))
+    } else {
+      let usable = others.count { !$0.isZombie }
+      guard usable > 0 else {
+        throw RemoteError(
+          .lost, phase: .connection,
+          "Every channel that the server allows is held by a command that was given up and still runs there.")
+      }
+      bound = max(1, min(bound, usable))
+      mustAwaitFree = true
     }
-    let usable = others.count { !$0.isZombie }
-    guard usable > 0 else {
-      throw RemoteError(
-        .lost, phase: .connection,
-        "Every channel that the server allows is held by a command that was given up and still runs there.")
-    }
-    bound = max(1, min(bound, usable))
-    mustAwaitFree = true
     live.removeAll { $0 === exec }
     exec.stage = .queued
     queue.insert(exec, at: 0)

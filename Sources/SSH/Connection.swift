@@ -69,6 +69,8 @@ package actor Connection: Remote {
   let configuredBound: Int
   /// The server has refused a channel: the next is asked for once one was freed.
   var mustAwaitFree = false
+  /// When a channel was last freed, in the loop's nanoseconds.
+  var lastFreed: UInt64 = 0
   var lastReceived: UInt64 = 0
   var keepAliveSent: UInt64?
   var keepAliveTimer: TimerQueue.ID?

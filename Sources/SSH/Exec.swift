@@ -26,6 +26,8 @@ final class Exec: @unchecked Sendable {
 
   var stage = Stage.queued
   var channel: OpaquePointer?
+  /// How often the server has refused it a channel.
+  var refusals = 0
   var inputOffset = 0
   var hasSentEOF = false
   var output: [UInt8] = []

@@ -64,8 +64,8 @@ package struct TrustStore: Sendable {
   ///   - fingerprint: typed by the person or read from a file; must be that of `key`.
   ///   - comment: put beside the key: who accepted it and when.
   /// - Returns: the place of the line that holds the key, ours or one that was there before.
-  /// - Throws: `.hostKeyChanged` when another key is known, `.hostKeyRevoked`, `.hostKeyUnknown` when the fingerprint is
-  ///   another one or the file cannot be written.
+  /// - Throws: `.hostKeyChanged` when another key is known, `.hostKeyRevoked`, `.hostKeyUnknown` when the
+  ///   fingerprint is another one or the file cannot be written.
   @discardableResult
   package func accept(
     host: String, port: Int, key: HostKey, confirming fingerprint: String, comment: String = ""
@@ -100,8 +100,8 @@ package struct TrustStore: Sendable {
   ///
   /// Lines of ours that name only this host go; from a list of names this one goes. The former content stays in
   /// `<file>.old`, and the file changes in one step.
-  /// - Throws: `.hostKeyRevoked` when any file revokes `key`; `.hostKeyUnknown` when the fingerprint is another one, the
-  ///   file cannot be written, or a pattern of ours names the host among others: that line is for a person to edit.
+  /// - Throws: `.hostKeyRevoked` when any file revokes `key`; `.hostKeyUnknown` when the fingerprint is another
+  ///   one, the file cannot be written, or a pattern of ours names the host among others: that line is for a person to edit.
   package func replace(
     host: String, port: Int, with key: HostKey, confirming fingerprint: String, comment: String = ""
   ) async throws(RemoteError) -> Replacement {

@@ -46,6 +46,7 @@ package final class Condition<Value>: @unchecked Sendable {
   }
 
   /// Waits until `body` returns something, looking again after each wake-up.
+  @discardableResult
   package func wait<Result>(_ body: (inout Value) -> sending Result?) -> sending Result {
     pthread_mutex_lock(mutex)
     while true {

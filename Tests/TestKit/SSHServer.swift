@@ -158,7 +158,9 @@ package actor SSHServer {
   }
 
   /// How many logins the log tells of so far.
-  package nonisolated var acceptedCount: Int { log.all.count { $0.hasPrefix("Accepted ") } }
+  package nonisolated var acceptedCount: Int {
+    log.all.count { $0.hasPrefix("Accepted ") && !$0.hasPrefix("Accepted key ") }
+  }
 
   /// How many refused credentials the log tells of so far.
   package nonisolated var failedCount: Int { log.all.count { $0.hasPrefix("Failed ") } }
