@@ -1,7 +1,7 @@
 /// The one place where an argument vector becomes text for a shell.
 ///
-/// sshd hands a command to the account's login shell as `<shell> -c LINE`, and that shell may be sh, dash, bash, busybox,
-/// csh, tcsh or fish, which disagree about quoting. The line made here is understood alike by all of them:
+/// sshd hands a command to the account's login shell as `<shell> -c LINE`, and that shell may be sh, dash, bash,
+/// busybox, csh, tcsh or fish, which disagree about quoting. The line made here is understood alike by all of them:
 ///
 ///     exec /bin/sh -c 'SCRIPT' sh 'word' 'word' …
 ///

@@ -28,14 +28,15 @@ package struct HostKeyPolicy: Sendable {
   private var look: (@Sendable (HostKey) -> Void)?
 
   /// - Parameters:
-  ///   - knownHosts: paths of known_hosts files, `~` already expanded. Missing and unreadable ones are skipped. New keys
-  ///     go to the last one, which is ours; it is made with mode 0600 when it is missing.
-  ///   - pin: `SHA256:` and base64 as ssh-keygen shows it. With a pin, only the key with this fingerprint is trusted, and
-  ///     known_hosts lines count no further than that they may revoke it.
+  ///   - knownHosts: paths of known_hosts files, `~` already expanded. Missing and unreadable ones are skipped. New
+  ///     keys go to the last one, which is ours; it is made with mode 0600 when it is missing.
+  ///   - pin: `SHA256:` and base64 as ssh-keygen shows it. With a pin, only the key with this fingerprint is trusted,
+  ///     and known_hosts lines count no further than that they may revoke it.
   ///   - target: the name to be put into the advice of messages.
   ///   - pool: where files are read and written; `nil`: on a queue of the system.
   ///   - now: the time noted beside a key that is stored.
-  ///   - report: told of lines that cannot be read and of files that are present but unreadable, at every decision again.
+  ///   - report: told of lines that cannot be read and of files that are present but unreadable, at every
+  ///     decision again.
   package init(
     mode: Mode, knownHosts: [String], pin: String?, target: String = "TARGET", pool: BlockingPool? = nil,
     now: @escaping @Sendable () -> Date = { Date() },

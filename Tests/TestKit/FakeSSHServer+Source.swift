@@ -280,11 +280,13 @@ extension FakeSSHServer {
                 return key[:size]
 
             ciphers, macs = (pick(2, CIPHERS), pick(3, CIPHERS)), (pick(4, MACS), pick(5, MACS))
-            self.outward = Half(ciphers[1], derive(b'D', CIPHERS[ciphers[1]]), derive(b'B', 16), macs[1], derive(b'F', 32))
+            key = derive(b'D', CIPHERS[ciphers[1]])
+            self.outward = Half(ciphers[1], key, derive(b'B', 16), macs[1], derive(b'F', 32))
             payload = self.receive()
             while payload[0] != 21:
                 payload = self.receive()
-            self.inward = Half(ciphers[0], derive(b'C', CIPHERS[ciphers[0]]), derive(b'A', 16), macs[0], derive(b'E', 32))
+            key = derive(b'C', CIPHERS[ciphers[0]])
+            self.inward = Half(ciphers[0], key, derive(b'A', 16), macs[0], derive(b'E', 32))
 
     def run(connection):
         connection.sock.settimeout(30)
