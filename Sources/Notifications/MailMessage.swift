@@ -138,8 +138,8 @@ enum MailHeader {
 
   /// RFC 2047's base64 form; at most 75 characters each, no character cut in two.
   private static func encodedWords(_ text: String) -> [String] {
-    // 75 - "=?utf-8?B?" - "?=" leaves 63: 60 digits for 45 bytes.
-    let room = 45
+    // 52 digits for 39 bytes; with "=?utf-8?B?" and "?=" 64 characters, which fit beside "Subject: ". 75 are allowed.
+    let room = 39
     var words: [String] = []
     var bytes: [UInt8] = []
     func close() {

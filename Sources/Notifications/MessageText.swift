@@ -92,7 +92,7 @@ package struct MessageText: Sendable, Hashable {
   }
 
   private static func row(_ name: String, _ text: String) -> String {
-    name + ":" + String(repeating: " ", count: max(1, 10 - name.count)) + text
+    name + ":" + String(repeating: " ", count: max(1, 9 - name.count)) + text
   }
 
   private static func facts(_ fields: MessageFields) -> [String] {

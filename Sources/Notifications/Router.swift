@@ -163,7 +163,7 @@ package actor Router {
 
 extension MessageKind {
   /// `nil`: there is nothing to say.
-  init?(_ kind: Announcement.Kind) {
+  package init?(_ kind: Announcement.Kind) {
     switch kind {
     case .silent: return nil
     case .firing: self = .firing
