@@ -13,12 +13,17 @@ package enum DocumentBounds {
   static func check(_ fields: [String: Value], _ problems: ProblemList) {
     var left = values
     check(.object(fields), path: "", depth: 0, left: &left, problems)
-    if left < 0 { problems.refuse("", "the document holds more than \(values) values", hint: "split it into several") }
   }
 
   private static func check(_ value: Value, path: String, depth: Int, left: inout Int, _ problems: ProblemList) {
     left -= 1
-    guard left >= 0 else { return }
+    guard left >= 0 else {
+      // Said once, where the bound was reached.
+      if left == -1 {
+        problems.refuse(path, "the document holds more than \(values) values", hint: "split it into several")
+      }
+      return
+    }
     switch value {
     case .string(let text):
       if text.utf8.count > Self.text {

@@ -21,13 +21,20 @@ extension DocumentSet {
 
   private func repeatedIDs() -> [Problem] {
     repeated.map { document in
-      let place = document.origin.map { "in \($0)" } ?? "here"
-      let path = document.kind == .targets && document.fields["target"] != nil ? "target" : "_id"
       // A target's id is its name, as long as none is written.
-      return Problem(
+      let path = document.kind == .targets && document.fields["target"]?.text == document.id ? "target" : "_id"
+      let first = origin(document.kind, document.id).map { ", it is taken in \($0)" } ?? ""
+      var problem = Problem(
         kind: document.kind.rawValue, id: document.id, path: path,
-        reason: "\(place) stands another document with the id \(FieldReader.quoted(document.id))",
+        reason: "another document has the id \(FieldReader.quoted(document.id))\(first)",
         hint: "each document of a kind has an _id of its own")
+      if let origin = document.origin, let colon = origin.lastIndex(of: ":"),
+        let line = Int(origin[colon...].dropFirst())
+      {
+        problem.file = String(origin[..<colon])
+        problem.line = line
+      }
+      return problem
     }
   }
 
@@ -78,7 +85,8 @@ extension DocumentSet {
     for target in targets { next[target.name] = target.parents }
     return targets.flatMap { target -> [Problem] in
       var problems: [Problem] = []
-      for (index, parent) in target.parents.enumerated() where !names.contains(parent) {
+      let unknown = target.parents.enumerated().filter { !names.contains($0.element) }
+      for (index, parent) in unknown.prefix(ProblemList.bound) {
         let isList = value(.targets, target.id, "parents")?.elements != nil
         problems.append(
           problem(
@@ -141,7 +149,7 @@ extension DocumentSet {
       case .generic: return []
       case .names(let wanted):
         let isList = value(kind, id, "target")?.elements != nil
-        return wanted.enumerated().filter { !names.contains($0.element) }.map { index, name in
+        return wanted.enumerated().filter { !names.contains($0.element) }.prefix(ProblemList.bound).map { index, name in
           warning(
             isList ? "target[\(index)]" : "target", "there is no target \(FieldReader.quoted(name))",
             NearestName.hint(name, in: names.union(["generic"])))

@@ -66,5 +66,7 @@ package struct DocumentSet: Sendable {
 
   var repeated: [Document] { duplicates }
 
+  func origin(_ kind: DocumentKind, _ id: String) -> String? { written[Self.key(kind.rawValue, id)]?.origin }
+
   private static func key(_ kind: String, _ id: String) -> String { "\(kind) \(id)" }
 }

@@ -25,6 +25,10 @@ package struct FieldReader {
   /// - Parameter advice: hints for names that people put here although they belong elsewhere.
   package func allow(only names: Set<String>, advice: [String: String] = [:]) {
     for name in fields.keys.sorted() where !names.contains(name) {
+      guard !problems.isFull else {
+        problems.refuse(path(of: name), "unknown field")
+        continue
+      }
       if let secret = LiteralSecrets.advice(for: name, allowed: names) {
         problems.refuse(path(of: name), "a secret must not stand in a document", hint: secret)
       } else {

@@ -9,12 +9,21 @@ struct MetricMap {
     var value: Value
   }
 
-  var entries: [Entry] = []
+  private(set) var entries: [Entry] = []
+  private var places: [String: Int] = [:]
+
+  /// Most metrics in one document.
+  static let bound = 256
 
   /// Reads the map (or, for reactions, a list of names) that stands at `name`.
   init(_ reader: FieldReader, _ name: String, allowsList: Bool = false) {
     guard let value = reader.value(name) else { return }
     if allowsList, value.elements != nil {
+      guard value.elements?.count ?? 0 <= Self.bound else {
+        reader.problems.refuse(
+          reader.path(of: name), "more than \(Self.bound) metrics in one document", hint: "split it")
+        return
+      }
       for (index, metric) in (reader.texts(name, example: "Vitals.CPU") ?? []).enumerated() {
         add(Entry(metric: metric, path: "\(reader.path(of: name))[\(index)]", value: [:]))
       }
@@ -22,6 +31,13 @@ struct MetricMap {
     }
     guard let map = reader.map(name) else { return }
     let names = map.fields.keys.sorted()
+    let count = map.fields.reduce(0) {
+      $0 + (MetricCatalogue.families.contains($1.key) ? $1.value.fields?.count ?? 1 : 1)
+    }
+    guard count <= Self.bound else {
+      reader.problems.refuse(map.path, "more than \(Self.bound) metrics in one document", hint: "split it")
+      return
+    }
     for metric in names where !MetricCatalogue.families.contains(metric) {
       add(Entry(metric: metric, path: map.path(of: metric), value: map.fields[metric] ?? .null))
     }
@@ -48,7 +64,10 @@ struct MetricMap {
   }
 
   private mutating func add(_ entry: Entry) {
-    guard let index = entries.firstIndex(where: { $0.metric == entry.metric }) else { return entries.append(entry) }
+    guard let index = places[entry.metric] else {
+      places[entry.metric] = entries.count
+      return entries.append(entry)
+    }
     // The later one counts, map by map; an empty entry adds nothing.
     guard !entry.value.isNull else { return }
     if let below = entries[index].value.fields, let above = entry.value.fields {

@@ -9,6 +9,7 @@ package enum NearestName {
     for candidate in names.sorted() where candidate.utf8.count <= 64 {
       let other = plain(candidate)
       var distance = other == wanted ? 0 : editDistance(wanted, other)
+      if isAbbreviation(wanted, of: other) { distance = min(distance, 1) }
       if let last = candidate.split(separator: ".").last, plain(String(last)) == wanted { distance = min(distance, 1) }
       if distance < best?.distance ?? .max { best = (candidate, distance) }
     }
@@ -27,19 +28,33 @@ package enum NearestName {
     Array(name.lowercased().map { $0 == "-" || $0 == " " ? "_" : $0 })
   }
 
-  /// Levenshtein's distance.
+  /// Levenshtein's distance, in which two neighbours that changed places count once.
   static func editDistance(_ a: [Character], _ b: [Character]) -> Int {
     if a.isEmpty || b.isEmpty { return max(a.count, b.count) }
+    var before: [Int] = []
     var row = Array(0...b.count)
     for (i, x) in a.enumerated() {
-      var diagonal = row[0]
-      row[0] = i + 1
+      var next = [i + 1]
+      next.reserveCapacity(row.count)
       for (j, y) in b.enumerated() {
-        let substituted = diagonal + (x == y ? 0 : 1)
-        diagonal = row[j + 1]
-        row[j + 1] = min(substituted, min(row[j], diagonal) + 1)
+        var distance = min(row[j] + (x == y ? 0 : 1), min(row[j + 1], next[j]) + 1)
+        if i > 0, j > 0, x == b[j - 1], a[i - 1] == y { distance = min(distance, before[j - 1] + 1) }
+        next.append(distance)
       }
+      before = row
+      row = next
     }
     return row[b.count]
+  }
+
+  /// Whether a name is another one with letters left out: `mnt` for `mount`.
+  private static func isAbbreviation(_ short: [Character], of long: [Character]) -> Bool {
+    guard short.count >= 3, short.count * 2 >= long.count, short[0] == long.first else { return false }
+    var rest = long[...]
+    for letter in short {
+      guard let place = rest.firstIndex(of: letter) else { return false }
+      rest = rest[(place + 1)...]
+    }
+    return true
   }
 }

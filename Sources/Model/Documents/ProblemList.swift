@@ -8,6 +8,8 @@ package final class ProblemList {
   /// Whether the document cannot be used at all.
   package private(set) var isFatal = false
   private var dropped = 0
+  /// Whether further problems are only counted, so that no work is spent on their hints.
+  var isFull: Bool { problems.count >= Self.bound }
 
   /// Most problems kept of one document; the rest is counted in one last problem.
   package static let bound = 100

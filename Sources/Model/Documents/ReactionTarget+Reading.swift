@@ -4,6 +4,8 @@ extension ReactionTarget {
     "of", "when", "options",
   ])
   static let holds: ClosedRange<Duration> = .zero...Duration.seconds(7 * 86_400)
+  /// Most names in one `notify`.
+  static let receivers = 256
   static let repeats: ClosedRange<Duration> = .seconds(1)...Duration.seconds(366 * 86_400)
 
   /// Reads a document of `reaction_targets`, in its present or its older shape.
@@ -108,6 +110,11 @@ extension ReactionTarget {
         path, "expected a list of notification_options, found \(FieldReader.found(value, path))", hint: example)
       return nil
     }
+    let count = elements.reduce(0) { $0 + ($1.elements?.count ?? 1) }
+    guard count <= receivers else {
+      reader.problems.refuse(path, "more than \(receivers) receivers")
+      return nil
+    }
     return elements.enumerated().compactMap { index, element in
       let place = "\(path)[\(index)]"
       guard let inner = element.elements else {
@@ -130,10 +137,14 @@ enum OlderLimits {
   static func entries(_ options: FieldReader) -> [MetricMap.Entry] {
     var entries = MetricMap(options, "metrics", allowsList: true).entries
     options.require("metrics", example: "[Vitals.CPU]")
-    for field in options.fields.keys.sorted() where field != "metrics" {
+    var places: [String: Int] = [:]
+    for (index, entry) in entries.enumerated() {
+      for stem in stems(entry.metric) { places[stem] = places[stem] ?? index }
+    }
+    for field in options.fields.keys.sorted() where field != "metrics" && !options.problems.isFull {
       // The longest suffix first: `_max_age` also ends a name of `_age`.
       guard let suffix = suffixes.reversed().first(where: { field.hasSuffix($0) }),
-        let index = entries.firstIndex(where: { stems($0.metric).contains(field.dropLast(suffix.count).lowercased()) })
+        let index = places[field.dropLast(suffix.count).lowercased()]
       else {
         let valid = entries.flatMap { entry in suffixes.prefix(2).map { (stems(entry.metric).last ?? "") + $0 } }
         options.problems.refuse(
