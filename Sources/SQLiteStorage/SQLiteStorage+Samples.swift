@@ -37,6 +37,11 @@ extension SQLiteStorage {
   package func append(_ samples: [Sample]) async throws(StorageError) {
     if samples.isEmpty { return }
     try await write("storing samples", isDurable: false) { db in
+      let insert = try db.cachedStatement(
+        sql: """
+          INSERT INTO samples (series, type, second, n, millisecond, data) VALUES (?, ?, ?, ?, ?, ?)
+          ON CONFLICT DO NOTHING
+          """)
       var known: [Series: Int64] = [:]
       for sample in samples {
         let series: Int64
@@ -53,14 +58,9 @@ extension SQLiteStorage {
         }
         known[sample.series] = series
         let at = StoredTime.parts(sample.at)
-        try db.run(
-          """
-          INSERT INTO samples (series, type, second, n, millisecond, data) VALUES (?, ?, ?, ?, ?, ?)
-          ON CONFLICT DO NOTHING
-          """,
-          [
-            series, StoredNames.number(sample.type), at.second, sample.n, at.millisecond, try Self.data(of: sample),
-          ])
+        try insert.execute(arguments: [
+          series, StoredNames.number(sample.type), at.second, sample.n, at.millisecond, Self.data(of: sample),
+        ])
       }
     }
   }
@@ -185,11 +185,18 @@ extension SQLiteStorage {
   private static let valueMark: UInt8 = 1
   private static let errorMark: UInt8 = 2
 
-  private static func data(of sample: Sample) throws -> Data {
-    if let error = sample.error { return Data([errorMark] + Array(error.utf8)) }
-    var bytes = [valueMark]
-    try ValueCodec.write(sample.value ?? .null, into: &bytes, depth: 0)
-    return Data(bytes)
+  private static func data(of sample: Sample) -> Data {
+    guard let error = sample.error else {
+      var bytes = [valueMark]
+      do throws(ValueCodec.Malformed) {
+        try ValueCodec.write(sample.value ?? .null, into: &bytes, depth: 0)
+        return Data(bytes)
+      } catch {
+        // One sample that cannot be stored must not hold up all that wait behind it.
+        return Data([errorMark] + Array("the value is nested deeper than \(ValueCodec.depthBound) levels".utf8))
+      }
+    }
+    return Data([errorMark] + Array(error.utf8))
   }
 
   /// Downwards, also before 1970.

@@ -20,7 +20,7 @@ package final class SQLiteStorage: Storage {
   package struct Configuration: Sendable, Hashable {
     /// The database file; made with mode 0600, its folder with 0700 where it is missing.
     package var path: String
-    /// How long another process's transaction is waited for.
+    /// How long another process's transaction is waited for; at most a minute.
     package var busyTimeout: Duration = .seconds(5)
     /// Most bytes the database file may take, `nil`: as many as the disk has. At least 256 KiB.
     package var maximumBytes: Int64?
@@ -97,7 +97,7 @@ package final class SQLiteStorage: Storage {
 
   private static func openPool(_ configuration: Configuration) throws -> DatabasePool {
     var settings = GRDB.Configuration()
-    let timeout = configuration.busyTimeout.timeInterval
+    let timeout = min(max(configuration.busyTimeout.timeInterval, 0), 60)
     settings.busyMode = .timeout(timeout)
     settings.maximumReaderCount = readerCount
     settings.label = "syscrap.store"

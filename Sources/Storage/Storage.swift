@@ -12,6 +12,8 @@ package protocol Storage: Sendable {
   func documents(_ kind: DocumentKind) async throws(StorageError) -> [Document]
   func document(_ kind: DocumentKind, id: String) async throws(StorageError) -> Document?
   /// Inserts or replaces; fields that the service writes (`detected_specs`) are kept when the new document has none.
+  /// Only what people write decides whether a document changed (``Document/content``); unchanged ones do not move
+  /// ``documentRevision()``.
   /// - Returns: what became of each, in order. All or none.
   func put(_ documents: [Document]) async throws(StorageError) -> [PutOutcome]
   /// - Returns: false when there was none.
@@ -26,7 +28,7 @@ package protocol Storage: Sendable {
   /// Appends samples. A sample that is there already (same series, type, tag, n) is left as it is.
   func append(_ samples: [Sample]) async throws(StorageError)
   func latest(_ series: Series, type: SampleType) async throws(StorageError) -> Sample?
-  /// Oldest first.
+  /// Oldest first; within one tag by `n`, then by the instance's name.
   func samples(_ query: SampleQuery) async throws(StorageError) -> [Sample]
   /// All series that have samples of this type, optionally of one target.
   func series(type: SampleType, target: String?) async throws(StorageError) -> [Series]
@@ -38,7 +40,8 @@ package protocol Storage: Sendable {
 
   /// Stores an episode and queues its messages as one step: durably, or not at all. This is the promise of the house.
   ///
-  /// An entry whose `key` is known already is not queued again. An entry with `after` stays behind that entry.
+  /// An entry whose `key` or `id` is known already is not queued again. An entry with `after` stays behind that entry.
+  /// Whatever state an entry is given in, it is taken in as pending. Times are kept to the millisecond.
   /// - Returns: how many entries were new.
   func record(_ episode: Episode?, queueing entries: [QueueEntry]) async throws(StorageError) -> Int
   /// `reaction` nil: of all. Open ones first, then the newest ended; at most `limit`.
@@ -46,11 +49,14 @@ package protocol Storage: Sendable {
 
   /// Takes the first entry that is due, pending or stranded, for `lease` from `now`.
   ///
-  /// An entry whose `after` is still pending takes that one in (it becomes `merged`); while it is leased the entry waits.
+  /// An entry whose `after` is still pending takes that one in (it becomes `merged`, its ledger's last line names the
+  /// entry that tells its news), and what stands before that one likewise; while one of them is leased the entry waits.
+  /// In the order of `next_at`, `created`, arrival. A lease is over at the instant it names.
   func claim(owner: String, now: Date, lease: Duration) async throws(StorageError) -> QueueLease?
   /// - Returns: false when the lease is no longer ours.
   func extend(_ lease: QueueLease, until: Date) async throws(StorageError) -> Bool
-  /// Ends a lease, and queues `adding` in the same step (alternates).
+  /// Ends a lease, and queues `adding` in the same step (alternates). When there are any, the entry's own `alternates`
+  /// are emptied. A lease whose time is up still counts until the entry was rescued or claimed by another.
   /// - Returns: false when the lease was no longer ours; nothing changed then.
   func settle(
     _ lease: QueueLease, as settlement: Settlement, now: Date, adding: [QueueEntry]
@@ -59,7 +65,8 @@ package protocol Storage: Sendable {
   /// - Returns: how many.
   func rescue(now: Date) async throws(StorageError) -> Int
   func queueCounts(now: Date) async throws(StorageError) -> QueueCounts
-  /// When the next pending entry is due; `nil`: nothing is pending.
+  /// When the next pending entry is due; `nil`: nothing is pending. In the past while that entry waits for a leased
+  /// predecessor: a worker sleeps a little in any case when ``claim(owner:now:lease:)`` has nothing.
   func nextDue() async throws(StorageError) -> Date?
   /// Newest first.
   func queue(_ query: QueueQuery) async throws(StorageError) -> [QueueEntry]
@@ -68,7 +75,7 @@ package protocol Storage: Sendable {
   func retry(id: String, now: Date) async throws(StorageError) -> Bool
   /// Gives an entry up by hand: dead, with the reason in its ledger. - Returns: false when it is settled or unknown.
   func drop(id: String, reason: String, now: Date) async throws(StorageError) -> Bool
-  /// Forgets settled entries older than `date`. - Returns: how many.
+  /// Forgets entries that were settled, and episodes that ended, before `date`. - Returns: how many entries.
   func pruneQueue(settledBefore date: Date) async throws(StorageError) -> Int
 
   // MARK: Itself
@@ -87,7 +94,9 @@ package struct SampleQuery: Sendable, Hashable {
   /// True: only the series' own name; false: all instances of the metric.
   package var matchesName: Bool
   package var type: SampleType
+  /// From this instant on.
   package var since: Date?
+  /// Up to, but not including.
   package var until: Date?
   /// The newest `limit` that match.
   package var limit: Int

@@ -232,7 +232,8 @@ struct SQLiteTests {
       if round % 10 == 9 { sizes.append(try await store.check()["size_bytes"]?.integer ?? 0) }
     }
     for one in series { #expect(try await store.samples(SampleQuery(one)).count == 100) }
-    #expect(sizes.last == sizes[1], "\(sizes)")
+    // A few pages of slack: which ones are free when the next are needed differs from round to round.
+    #expect((sizes.max() ?? .max) <= sizes[1] + 8 * 4096, "\(sizes)")
     let facts = try await store.check()
     #expect(facts["journal_mode"] == "wal" && facts["schema"] == 1)
     #expect((facts["log_bytes"]?.integer ?? .max) <= 9_000_000)
@@ -276,6 +277,18 @@ struct SQLiteTests {
     }
     #expect(try await settled.value)
     #expect(try await store.queueEntry(id: "1")?.state == .delivered)
+    await store.close()
+  }
+
+  @Test("stores an error in place of a value that nests too deeply, and all that came with it")
+  func deepValue() async throws {
+    let store = try await openSQLite(folder)
+    var deep: Value = 1
+    for _ in 0..<300 { deep = [deep] }
+    let good = Sample(series: cpu, at: time(1), value: 1)
+    try await store.append([Sample(series: cpu, at: time(), value: deep), good])
+    let error = Sample(series: cpu, at: time(), error: "the value is nested deeper than 200 levels")
+    #expect(try await store.samples(SampleQuery(cpu)) == [error, good])
     await store.close()
   }
 
