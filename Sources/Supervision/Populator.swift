@@ -125,9 +125,8 @@ package actor Populator: Supervised {
     let supervisor = supervisor
     // Surplus first, so that their places are free below a maximum of children.
     await change(plan.remove) { id in
-      try await supervisor.terminateChild(id)
-      do { try await supervisor.deleteChild(id) } catch let error as SupervisorError where error.code == .unknownChild {
-        // A temporary child went with its life.
+      do { try await supervisor.removeChild(id) } catch let error as SupervisorError where error.code == .unknownChild {
+        // A temporary child has gone with its life meanwhile.
       }
     }
     await change(plan.replace) { try await supervisor.replace($0) }

@@ -123,7 +123,15 @@ package actor Supervisor: Branch {
   /// - Throws: ``SupervisorError``: `unknownChild`; `CancellationError` as ``startChild(_:)``.
   package func terminateChild(_ id: String) async throws {
     try await request { state, waiter, now throws(SupervisorError) in
-      try state.terminate(id, waiter: waiter, now: now)
+      try state.terminate(id, isForgotten: false, waiter: waiter, now: now)
+    }
+  }
+
+  /// Stops a child, waits as ``terminateChild(_:)``, and forgets it.
+  /// - Throws: as ``terminateChild(_:)``.
+  package func removeChild(_ id: String) async throws {
+    try await request { state, waiter, now throws(SupervisorError) in
+      try state.terminate(id, isForgotten: true, waiter: waiter, now: now)
     }
   }
 

@@ -13,18 +13,20 @@ extension SupervisorState {
     return proceed(now)
   }
 
-  /// The specification stays, unless the child is temporary.
-  mutating func terminate(_ id: String, waiter: UInt64, now: Duration) throws(SupervisorError) -> [Action] {
+  /// The specification stays, unless the child is temporary or is to be forgotten.
+  mutating func terminate(
+    _ id: String, isForgotten: Bool, waiter: UInt64, now: Duration
+  ) throws(SupervisorError) -> [Action] {
     guard let key = keys[id], let child = children[key] else { throw .unknownChild(id) }
     for other in child.startWaiters { actions.append(.answer(waiter: other, .terminated(id))) }
     update(key) {
       $0.startWaiters = []
       $0.stopWaiters.append(waiter)
     }
-    let after: ChildRecord.AfterStop = child.spec.restart == .temporary ? .forget : .rest
+    let after: ChildRecord.AfterStop = isForgotten || child.spec.restart == .temporary ? .forget : .rest
     if case .stopping(let before) = child.phase {
       if before != .forget { update(key) { $0.phase = .stopping(after) } }
-    } else if child.isResting {
+    } else if child.isResting && after == .rest {
       update(key) { $0.stopWaiters = [] }
       actions.append(.answer(waiter: waiter, nil))
     } else {

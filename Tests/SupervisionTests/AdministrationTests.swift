@@ -61,6 +61,19 @@ import Testing
     }
   }
 
+  @Test("A child is stopped and forgotten in one step, alive or not")
+  func remove() async throws {
+    let top = stage.supervisor([stage.spec("a"), stage.spec("b")])
+    try await stage.running(top) { _ in
+      try await top.removeChild("a")
+      try await top.terminateChild("b")
+      try await top.removeChild("b")
+      #expect(await top.states() == [])
+      #expect(await refusal { try await top.removeChild("b") } == .unknownChild)
+    }
+    #expect(stage.log.all == ["start a", "start b", "stop a", "stop b"])
+  }
+
   @Test("A terminated temporary child is forgotten (OTP temporary_normal, child_adm)")
   func temporary() async throws {
     let top = stage.supervisor()

@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized) struct EnduranceTests {
   @Test("A hundred thousand restarts leave no more than 5 MiB behind", .timeLimit(.minutes(5)))
   func restarts() async {
-    await #expect(processExitsWith: .success) {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
       let clock = ContinuousClock()
       let starts = Counter()
       let spec = ChildSpec(id: "a") { _ in
@@ -25,9 +25,10 @@ import Testing
       let growth = residentBytes() - before
       run.cancel()
       try await run.value
-      print("100,000 restarts: resident memory grew by \(growth / 1024) KiB")
+      print("figures: 100,000 restarts: resident memory grew by \(growth / 1024) KiB")
       #expect(growth <= 5 * 1_048_576)
     }
+    printFigures(of: result)
   }
 
   @Test(
@@ -35,17 +36,24 @@ import Testing
     .timeLimit(.minutes(5)),
     arguments: [true, false])
   func scale(_ isDynamic: Bool) async {
-    await #expect(processExitsWith: .success) { [isDynamic] in
+    let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) { [isDynamic] in
       _ = try await secondsPerChild(1_000, isDynamic)
       var few = Double.infinity
       for _ in 0..<3 { few = min(few, try await secondsPerChild(1_000, isDynamic)) }
       let many = try await secondsPerChild(20_000, isDynamic)
       print(
-        "start and stop, \(isDynamic ? "dynamic" : "static"): \(Int(few * 1e6)) µs of CPU a child with 1,000,",
+        "figures: start and stop, \(isDynamic ? "dynamic" : "static"): \(Int(few * 1e6)) µs of CPU a child with 1,000,",
         "\(Int(many * 1e6)) µs with 20,000")
       #expect(many < 10 * few)
     }
+    printFigures(of: result)
   }
+}
+
+/// What the process printed about its measurements.
+private func printFigures(of result: ExitTest.Result?) {
+  let lines = String(decoding: result?.standardOutputContent ?? [], as: UTF8.self).split(separator: "\n")
+  for line in lines where line.hasPrefix("figures: ") { print(line) }
 }
 
 private func surroundings(_ clock: any Clock<Duration>) -> Surroundings {

@@ -43,8 +43,8 @@ import Testing
       let answer = await refusal { try await top.startChild(stage.spec("d")) }
       #expect([nil, .isRestarting].contains(answer))
       #expect(await top.count().specs == 4)
-      try await top.terminateChild("d")
-      try await top.deleteChild("d")
+      try await top.removeChild("d")
+      #expect(await top.count().specs == 3)
       stage.always("b", nil)
       try await until("all live") { await top.states() == ["a:running", "b:running", "c:running"] }
       stage.always("b", .fails)
