@@ -194,7 +194,8 @@ struct MetricTests {
     let gathered = Self.gather(&host, Self.host(0, uptime: "100.00"))
     guard case .facts(let facts)? = gathered.last else { throw Unreadable("no facts") }
     let expected: Value = [
-      "os": "X", "kernel": "6.1", "cpu_cores": 1, "ram": 8192, "swap": 0, "page_size": 4096, "boot_id": .string(Self.boots[0]),
+      "os": "X", "kernel": "6.1", "cpu_cores": 1, "ram": 8192, "swap": 0, "page_size": 4096,
+      "boot_id": .string(Self.boots[0]),
     ]
     #expect(facts.value == expected)
     #expect(HostFacts(expected) == facts)
