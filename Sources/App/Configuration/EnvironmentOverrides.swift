@@ -4,11 +4,11 @@ internal import Model
 /// The environment's `SYSCRAP_…` variables, one for each key of the configuration.
 struct EnvironmentOverrides {
   /// What a variable's text becomes.
-  enum Shape { case text, path, paths, names, scalar }
+  enum Shape { case text, path, paths, names, scalar, store }
 
   /// Every key that has a value of its own; `ssh.user` is overridden by `SYSCRAP_SSH_USER`.
   static let keys: [String: Shape] = [
-    "store": .text, "store_username": .text, "store_password_file": .path, "state_dir": .path,
+    "store": .store, "store_username": .text, "store_password_file": .path, "state_dir": .path,
     "ssh.user": .text, "ssh.identity_files": .paths, "ssh.known_hosts": .paths, "ssh.host_key_policy": .text,
     "ssh.allow_exec": .scalar, "self.notify": .names, "http.listen": .text, "http.token_file": .path,
     "population.step": .scalar, "notificator.workers": .scalar, "notificator.max_workers": .scalar,
@@ -59,6 +59,12 @@ struct EnvironmentOverrides {
     switch shape {
     case .text: return reader.string(forKey: configKey).map { .string($0) }
     case .path: return reader.string(forKey: configKey).map { .string(base.absolute($0)) }
+    case .store:
+      return reader.string(forKey: configKey).map { text in
+        let parts = text.split(separator: ":", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "sqlite" else { return .string(text) }
+        return .string("sqlite:" + base.absolute(String(parts[1])))
+      }
     case .scalar: return reader.string(forKey: configKey).map(PlainScalar.resolve)
     case .paths:
       return reader.stringArray(forKey: configKey).map { .array(Self.trimmed($0).map { .string(base.absolute($0)) }) }

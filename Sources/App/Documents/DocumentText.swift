@@ -75,6 +75,8 @@ struct YAMLChunk {
     }
     var bytes = Array(text.utf8)
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
+    // The end of the last line begins no other one.
+    if bytes.last == 10 { bytes.removeLast() }
     for part in bytes.split(separator: 10, omittingEmptySubsequences: false) {
       line += 1
       let isMarker = isMarker(part, 45)

@@ -39,7 +39,8 @@ struct YAMLComposer {
     for node in roots {
       let line = chunk.firstLine + (node.mark?.line ?? 1) - 1
       var conversion = NodeConversion(
-        positions: Positions(file: file, firstLine: line), offset: chunk.firstLine - 1, valuesLeft: valuesLeft)
+        positions: Positions(file: file, firstLine: line), offset: chunk.firstLine - 1, valuesLeft: valuesLeft,
+        hasRepeats: repeats.count > 0)
       let value = conversion.value(of: node, path: "", depth: 0)
       valuesLeft = conversion.valuesLeft
       let id = value["_id"]?.text ?? value["target"]?.text ?? ""
@@ -73,6 +74,8 @@ private struct NodeConversion {
   /// What is added to a node's line.
   let offset: Int
   var valuesLeft: Int
+  /// Whether names were marked because they stand twice.
+  let hasRepeats: Bool
   var faults: [Fault] = []
 
   mutating func value(of node: Node, path: String, depth: Int) -> Value {
@@ -110,8 +113,8 @@ private struct NodeConversion {
         inherited.append(element)
         continue
       }
-      let name = RepeatedNames.original(written)
-      let place = path.isEmpty ? name : "\(path).\(name)"
+      let name = hasRepeats ? RepeatedNames.original(written) : written
+      let place = FieldReader.path(path, name)
       note(place, key)
       if name != written { fault(place, key, "the field \(FieldReader.quoted(name)) stands twice", "keep one of them") }
       fields[name] = value(of: element, path: place, depth: depth + 1)
@@ -150,7 +153,7 @@ private struct NodeConversion {
 /// message can name the whole path, and everything else in the document is still looked at.
 struct RepeatedNames {
   var text: String
-  private var count = 0
+  private(set) var count = 0
 
   /// Most repeated names looked for in one document.
   private static let bound = 16

@@ -46,7 +46,7 @@ package enum DocumentBounds {
           problems.refuse(path, "a field's name is longer than \(Self.name) bytes")
           continue
         }
-        check(field, path: path.isEmpty ? name : "\(path).\(name)", depth: depth + 1, left: &left, problems)
+        check(field, path: FieldReader.path(path, name), depth: depth + 1, left: &left, problems)
         if left < 0 { return }
       }
     default: break

@@ -13,7 +13,14 @@ package struct FieldReader {
     self.problems = problems
   }
 
-  package func path(of name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
+  package func path(of name: String) -> String { Self.path(path, name) }
+
+  /// The path of a field in a map; names that cannot be seen stand in quotes.
+  package static func path(_ map: String, _ name: String) -> String {
+    let isVisible = !name.isEmpty && !name.unicodeScalars.contains { $0.value < 32 || (127...159).contains($0.value) }
+    let step = isVisible ? name : quoted(name)
+    return map.isEmpty ? step : "\(map).\(step)"
+  }
 
   /// What stands there; an empty field counts as absent.
   package func value(_ name: String) -> Value? {

@@ -8,6 +8,7 @@ package final class ProblemList {
   /// Whether the document cannot be used at all.
   package private(set) var isFatal = false
   private var dropped = 0
+  private var firstDropped = ""
   /// Whether further problems are only counted, so that no work is spent on their hints.
   var isFull: Bool { problems.count >= Self.bound }
 
@@ -36,7 +37,10 @@ package final class ProblemList {
   }
 
   private func append(_ level: Problem.Level, _ path: String, _ reason: String, _ hint: String?) {
-    guard problems.count < Self.bound else { return dropped += 1 }
+    guard problems.count < Self.bound else {
+      if dropped == 0 { firstDropped = path }
+      return dropped += 1
+    }
     problems.append(Problem(level, kind: kind, id: id, path: path, reason: reason, hint: hint))
   }
 
@@ -45,7 +49,8 @@ package final class ProblemList {
     var all = problems
     if dropped > 0 {
       all.append(
-        Problem(isFatal ? .refused : .warning, kind: kind, id: id, path: "", reason: "\(dropped) more problems"))
+        Problem(
+          isFatal ? .refused : .warning, kind: kind, id: id, path: firstDropped, reason: "\(dropped) more problems"))
     }
     return Reading(isFatal ? nil : value(), problems: all)
   }
