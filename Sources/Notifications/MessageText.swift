@@ -45,7 +45,8 @@ package struct MessageText: Sendable, Hashable {
 
   private static func firing(_ fields: MessageFields, isReminder: Bool) -> MessageText {
     let place = "\(fields["what"]) on \(fields["target"])"
-    let measured = fields["value"].isEmpty ? "" : ": \(fields["value"])"
+    // A line of a log can be long; the body has more of it.
+    let measured = fields["value"].isEmpty ? "" : ": \(PlainText.line(fields["value"], limit: 120))"
     let limit = fields["limit"].isEmpty ? "" : " (limit: \(fields["limit"]))"
     let reminder = isReminder ? "reminder \(fields["reminder"]): " : ""
     var lines = ["\(fields["severity"].uppercased()): \(place)\(measured)\(limit)"]

@@ -64,12 +64,12 @@ extension QueueWorker {
   }
 
   /// Queues the next channel's messages while this one goes on trying.
-  /// - Returns: false when the store was away.
+  /// - Returns: false when the store or the documents were away.
   @discardableResult
   func queueAlternates(of lease: QueueLease) async -> Bool {
-    let entries = await alternates(of: lease)
-    guard !entries.isEmpty else { return true }
     do {
+      let entries = try await alternates(of: lease)
+      guard !entries.isEmpty else { return true }
       if try await context.storage.record(nil, queueing: entries) > 0 {
         context.logger.warning(
           "a channel fails; the next one is used as well",
@@ -86,11 +86,22 @@ extension QueueWorker {
   }
 
   /// The messages for the first usable channel after this one; their keys make a second queueing harmless.
-  func alternates(of lease: QueueLease) async -> [QueueEntry] {
+  ///
+  /// Where the "resolved" is queued already nothing is handed on: it takes this message in and has alternates itself. Else
+  /// the next channel could hear that it fires, and never that it is over.
+  func alternates(of lease: QueueLease) async throws -> [QueueEntry] {
     let entry = lease.entry
-    guard !entry.alternates.isEmpty, let message = Message(entry, isUntold: lease.predecessor == .untold),
-      let options = try? await context.directory.options()
-    else { return [] }
+    guard !entry.alternates.isEmpty, let message = Message(entry, isUntold: lease.predecessor == .untold) else {
+      return []
+    }
+    if message.identity.kind.tellsFiring {
+      let episode = try await context.storage.queue(QueueQuery(episode: message.identity.episode, limit: 500))
+      let isOver = episode.contains {
+        MessageKind(name: $0.kind) == .resolved && $0.option == entry.option && $0.recipient == entry.recipient
+      }
+      if isOver { return [] }
+    }
+    let options = try await context.directory.options()
     for (index, name) in entry.alternates.enumerated() {
       guard let next = options.first(where: { $0.id == name }), next.isEnabled,
         let recipients = context.notifiers[next.type]?.recipients(next), !recipients.isEmpty

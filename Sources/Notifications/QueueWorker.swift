@@ -74,9 +74,9 @@ package struct QueueWorker: Sendable {
           continue
         }
         if let next = try await context.storage.nextDue() {
-          // A message that waits behind a leased one is due and cannot be had: look again a little later.
+          // A message that is due and cannot be had waits behind a leased one: look again a little later.
           let left = PlainText.span(from: context.now(), to: next)
-          wait = min(max(left, .milliseconds(20)), context.poll)
+          wait = min(left > .zero ? left : .milliseconds(250), context.poll)
         }
         storeFailures = 0
       } catch {
@@ -127,13 +127,13 @@ package struct QueueWorker: Sendable {
       return
     case .none(let reason):
       let verdict = DeliveryVerdict(settlement: .dead(answer: reason), handsOn: true, result: "gave_up")
-      await settle(lease, verdict, adding: await alternates(of: lease), channel: nil, stop: stop)
+      await finish(lease, verdict, adding: [], channel: nil, stop: stop)
       return
     case .found(let found, let with):
       options = found
       notifier = with
     }
-    var adding: [QueueEntry] = others(beside: entry, notifier: notifier)
+    let adding = others(beside: entry, notifier: notifier)
     // Timeouts of documents are bounded, so that a worker always comes back before it counts as hung.
     let timeout = min(max(options.timeout ?? notifier.defaultTimeout, .seconds(1)), .seconds(240))
     if isTurnOfAlternates(entry, since: context.now()) { await queueAlternates(of: lease) }
@@ -143,8 +143,7 @@ package struct QueueWorker: Sendable {
       let spread = until.advanced(by: .milliseconds(Int64(min(max(context.random(), 0), 1) * 2000)))
       let verdict = DeliveryVerdict.deferring(
         entry, until: spread, reason: reason, now: context.now(), schedule: context.schedule)
-      if verdict.handsOn { adding += await alternates(of: lease) }
-      await settle(lease, verdict, adding: adding, channel: options.id, stop: stop)
+      await finish(lease, verdict, adding: adding, channel: options.id, stop: stop)
     case .go(let place):
       let start = context.now()
       let attempt = await attempt(lease, options: options, notifier: notifier, timeout: timeout, stop: stop)
@@ -164,8 +163,29 @@ package struct QueueWorker: Sendable {
         leaseLost(entry, result: verdict.result)
         return
       }
-      if verdict.handsOn { adding += await alternates(of: lease) }
-      await settle(lease, verdict, adding: adding, channel: options.id, stop: stop)
+      await finish(lease, verdict, adding: adding, channel: options.id, stop: stop)
+    }
+  }
+
+  /// Ends the lease, with the next channel's messages where it is their turn.
+  private func finish(
+    _ lease: QueueLease, _ verdict: DeliveryVerdict, adding: [QueueEntry], channel: String?, stop: Doorbell
+  ) async {
+    guard verdict.handsOn, !lease.entry.alternates.isEmpty else {
+      return await settle(lease, verdict, adding: adding, channel: channel, stop: stop)
+    }
+    do {
+      let next = try await alternates(of: lease)
+      await settle(lease, verdict, adding: adding + next, channel: channel, stop: stop)
+    } catch {
+      // Who comes next cannot be told now, and must not be lost.
+      let now = context.now()
+      let verdict = DeliveryVerdict(
+        settlement: .again(
+          at: now.advanced(by: .seconds(5)), outcome: DeliveryVerdict.deferred,
+          answer: PlainText.answer("the next channel cannot be found now: \(error)")),
+        handsOn: false, result: DeliveryVerdict.deferred)
+      await settle(lease, verdict, adding: adding, channel: channel, stop: stop)
     }
   }
 

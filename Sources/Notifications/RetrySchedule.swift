@@ -27,7 +27,8 @@ package struct RetrySchedule: Sendable, Hashable {
   /// - Returns: nil when the message is too old: give it up.
   package func pause(failures: Int, age: Duration, requested: Duration? = nil, random: Double) -> Duration? {
     guard age < lifetime else { return nil }
-    if let requested { return min(max(requested, .zero), longestRequest) }
+    // Less than a second is no wish to wait: such a peer would be asked without end.
+    if let requested, requested >= .seconds(1) { return min(requested, longestRequest) }
     guard let last = pauses.last else { return nil }
     let index = max(failures, 1) - 1
     let base = index < pauses.count ? pauses[index] : last

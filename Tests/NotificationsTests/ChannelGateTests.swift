@@ -20,7 +20,8 @@ import Testing
     let reason = "the channel is busy with 2 deliveries"
     #expect(await third.value == .later(Office.opening.addingTimeInterval(31), reason: reason))
     // Stuck: nobody waits any more; the clock stands still here.
-    #expect(await gate.enter("ops", deadline: .seconds(60)) == .later(Office.opening.addingTimeInterval(31), reason: reason))
+    #expect(
+      await gate.enter("ops", deadline: .seconds(60)) == .later(Office.opening.addingTimeInterval(31), reason: reason))
     #expect(await gate.enter("pager", deadline: .seconds(60)) == .go(3))
     await gate.leave(1, channel: "ops")
     #expect(await gate.enter("ops", deadline: .seconds(60)) == .go(4))

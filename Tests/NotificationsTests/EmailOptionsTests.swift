@@ -4,7 +4,8 @@ import Testing
 import Transfer
 
 @Suite struct EmailOptionsTests {
-  private let notifier = EmailNotifier(host: "h") { _ throws(TransferError) in throw TransferError(.shutDown, "unused") }
+  private let notifier = EmailNotifier(host: "h") { _ throws(TransferError) in throw TransferError(.shutDown, "unused")
+  }
 
   @Test("a complete document has no problems")
   func complete() {

@@ -15,11 +15,10 @@ final class EmailTests: Sendable {
   init() throws { engine = try TransferEngine(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }) }
 
   private func office(_ channels: [NotificationOptions]) -> (office: Office, worker: QueueWorker) {
-    let office = Office(channels)
     let engine = engine
-    var context = office.context
-    context.notifiers = Notifiers([EmailNotifier(host: "watch-1") { mail throws(TransferError) in try await engine.send(mail) }])
-    return (office, QueueWorker(context, owner: "w"))
+    let notifier = EmailNotifier(host: "watch-1") { mail throws(TransferError) in try await engine.send(mail) }
+    let office = Office(channels, notifiers: Notifiers([notifier]))
+    return (office, QueueWorker(office.context, owner: "w"))
   }
 
   private func channel(
@@ -30,6 +29,14 @@ final class EmailTests: Sendable {
       id, to: to, options: options.merging(["relay": .string("\(scheme)://localhost:\(server.port)")]) { a, _ in a })
     channel.timeout = timeout
     return channel
+  }
+
+  /// The first `count` messages of a server; there must not be more of them.
+  private func messages(_ count: Int, of server: SMTPServer) async throws -> [SMTPServer.Message] {
+    var found: [SMTPServer.Message] = []
+    for _ in 0..<count { found.append(try await server.nextMessage()) }
+    #expect(server.messages().count == count)
+    return found
   }
 
   /// Delivers all that is due, then moves time to each next try, until `end` seconds after the opening.
@@ -94,7 +101,9 @@ final class EmailTests: Sendable {
     configuration.greylistCount = 4
     let grey = try await SMTPServer.start(configuration)
     let open = try await SMTPServer.start(.init(security: .plain))
-    let (office, worker) = office([channel("ops", grey, to: "a@example.org"), channel("pager", open, to: "p@example.org")])
+    let (office, worker) = office([
+      channel("ops", grey, to: "a@example.org"), channel("pager", open, to: "p@example.org"),
+    ])
     try await office.announce(.firing, notify: [["ops", "pager"]])
     try await work(office, worker, until: 3600)
     let entries = try await office.entries()
@@ -105,8 +114,8 @@ final class EmailTests: Sendable {
     #expect(seconds == [[0, 5, 20, 60, 240], [60]])
     #expect(entries[0].attempts.map(\.outcome) == ["again", "again", "again", "again", "delivered"])
     #expect(entries[0].attempts[0].answer.contains("451"))
-    #expect(grey.messages().count == 1)
-    #expect(open.messages().map(\.recipients) == [["p@example.org"]])
+    #expect(try await messages(1, of: grey).map(\.recipients) == [["a@example.org"]])
+    #expect(try await messages(1, of: open).map(\.recipients) == [["p@example.org"]])
     await grey.stop()
     await open.stop()
   }
@@ -134,17 +143,20 @@ final class EmailTests: Sendable {
     try await office.announce(.firing)
     try await work(office, worker, until: 3600)
     let entries = try await office.entries()
-    #expect(entries.map { "\($0.recipient ?? "") \($0.state)" } == ["bad@example.org dead", "good@example.org delivered"])
+    #expect(
+      entries.map { "\($0.recipient ?? "") \($0.state)" } == ["bad@example.org dead", "good@example.org delivered"])
     #expect(entries[0].attempts.count == 1)
     #expect(entries[0].attempts[0].answer.contains("550"))
-    #expect(server.messages().map(\.recipients) == [["good@example.org"]])
+    #expect(try await messages(1, of: server).map(\.recipients) == [["good@example.org"]])
     #expect(office.notices.all.count == 1)
     await server.stop()
   }
 
-  @Test("F23: wherever the relay falls silent, the try ends with its deadline and the message waits for the next", arguments: [
-    SMTPServer.Phase.greeting, .ehlo, .mail, .rcpt, .data, .dot,
-  ])
+  @Test(
+    "F23: wherever the relay falls silent, the try ends with its deadline and the message waits for the next",
+    arguments: [
+      SMTPServer.Phase.greeting, .ehlo, .mail, .rcpt, .data, .dot,
+    ])
   func hang(phase: SMTPServer.Phase) async throws {
     var configuration = SMTPServer.Configuration(security: .plain)
     configuration.hang = phase
@@ -161,8 +173,7 @@ final class EmailTests: Sendable {
     try await work(office, worker, until: 10)
     #expect(try await office.entries().map(\.state) == [.delivered])
     // After the dot it may have been taken: the second has the same Message-ID, so that mailboxes fold them.
-    let ids = server.messages().map { $0.header("Message-ID") }
-    #expect(ids.count == (phase == .dot ? 2 : 1))
+    let ids = try await messages(phase == .dot ? 2 : 1, of: server).map { $0.header("Message-ID") }
     #expect(Set(ids).count == 1)
     await server.stop()
   }
@@ -179,8 +190,7 @@ final class EmailTests: Sendable {
     configuration.close = nil
     try await server.configure(configuration)
     try await work(office, worker, until: 10)
-    let messages = server.messages()
-    #expect(messages.count == 2)
+    let messages = try await messages(2, of: server)
     #expect(messages.first?.bytes == messages.last?.bytes)
     await server.stop()
   }
@@ -195,7 +205,7 @@ final class EmailTests: Sendable {
     episode.key.target = "web-1\u{0}\u{1b}[31m\r\nTo: victim@example.org"
     try await office.announce(.firing, episode)
     try await work(office, worker, until: 1)
-    let message = try await server.nextMessage()
+    let message = try await messages(1, of: server)[0]
     #expect(message.recipients == ["a@example.org"])
     #expect(message.from == "syscrap@example.org")
     #expect(message.header("Bcc") == nil)
@@ -203,7 +213,6 @@ final class EmailTests: Sendable {
     let mail = try #require(try ParsedMail.read([message.bytes]).first)
     #expect(mail.headers.map { $0[0] }.count == Set(mail.headers.map { $0[0] }).count)
     #expect(mail.defects == 0)
-    #expect(server.messages().count == 1)
     await server.stop()
   }
 
@@ -214,11 +223,12 @@ final class EmailTests: Sendable {
     let entry = QueueEntry(
       id: "by-hand", key: nil, reaction: "backup", target: "db-7", type: "email",
       payload: [
-        "from": "Backup <backup@example.org>", "to": ["x@example.org", "y@example.org"], "subject": "Größe", "body": "fertig\r\n.\r\n",
+        "from": "Backup <backup@example.org>", "to": ["x@example.org", "y@example.org"], "subject": "Größe",
+        "body": "fertig\r\n.\r\n",
       ], created: office.now)
     _ = try await office.storage.record(nil, queueing: [entry])
     try await work(office, worker, until: 1)
-    let messages = server.messages()
+    let messages = try await messages(2, of: server)
     #expect(messages.map(\.recipients) == [["x@example.org"], ["y@example.org"]])
     #expect(messages.map(\.from) == ["backup@example.org", "backup@example.org"])
     let mails = try ParsedMail.read(messages.map(\.bytes))

@@ -48,7 +48,8 @@ struct MailMessageTests {
   private func message(subject: String = "s", body: String = "b", extra: String = "x") throws -> MailMessage {
     MailMessage(
       from: try #require(MailAddress("Syscrap, the watcher <syscrap@example.org>")),
-      to: try #require(MailAddress("Jörg Müller <ops@example.org>")), subject: subject, body: body, date: Office.opening,
+      to: try #require(MailAddress("Jörg Müller <ops@example.org>")), subject: subject, body: body,
+      date: Office.opening,
       messageID: "abc@web", references: ["first@web", "second@web"], extra: [("X-Syscrap-Target", extra)])
   }
 
@@ -64,7 +65,8 @@ struct MailMessageTests {
       subject: "[FIRING critical] Vitals.Disk /var on web-1: 93.1 % (limit: at most 90 %)", body: "One\nTwo\n",
       date: Office.opening, messageID: "abc@web")
     #expect(
-      String(decoding: message.bytes(), as: UTF8.self) == """
+      String(decoding: message.bytes(), as: UTF8.self)
+        == """
         Date: Sat, 21 Nov 2026 08:15:00 +0000
         From: syscrap@example.org
         To: ops@example.org
@@ -83,7 +85,8 @@ struct MailMessageTests {
   }
 
   static let hostile = [
-    "a\r\nBcc: victim@example.org", "a\nX-Evil: 1\n\nbody", "a\r\r\n.\r\nMAIL FROM:<x@y>", "\u{0}\u{8}\u{1b}[2J\u{7f}\u{85}",
+    "a\r\nBcc: victim@example.org", "a\nX-Evil: 1\n\nbody", "a\r\r\n.\r\nMAIL FROM:<x@y>",
+    "\u{0}\u{8}\u{1b}[2J\u{7f}\u{85}",
     "\u{2028}\u{2029}Subject: x", "=?utf-8?B?DQpCY2M6IHZpY3RpbUBleGFtcGxlLm9yZw==?=", "\r\n\r\n", ".", "..", "From me",
     "\u{202e}lrig\u{2066}", "<script>alert(1)</script>", "--boundary\r\nContent-Type: text/html", "\u{feff}x",
     String(repeating: "x", count: 5000), String(repeating: "ü€😀", count: 700), String(repeating: " ", count: 400),
@@ -114,10 +117,12 @@ struct MailMessageTests {
     }
   }
 
-  @Test("texts of all scripts come out as they went in", arguments: [
-    "[FIRING critical] Größe über 90 % – ☃ on web-1", "[RESOLVED] plain only", "日本語の件名 in the middle 日本語 end",
-    "[FIRING warning] a =?utf-8?B?eA==?= b", "two  spaces stay ü  here", String(repeating: "Ü", count: 300),
-  ])
+  @Test(
+    "texts of all scripts come out as they went in",
+    arguments: [
+      "[FIRING critical] Größe über 90 % – ☃ on web-1", "[RESOLVED] plain only", "日本語の件名 in the middle 日本語 end",
+      "[FIRING warning] a =?utf-8?B?eA==?= b", "two  spaces stay ü  here", String(repeating: "Ü", count: 300),
+    ])
   func roundTrip(text: String) throws {
     let body = "\(text)\n\n  indented = sign\ttab\ntrailing blank \n.\nFrom here\n"
     let mail = try #require(try ParsedMail.read([try message(subject: text, body: body).bytes()]).first)
@@ -127,21 +132,27 @@ struct MailMessageTests {
     if text.hasPrefix("[FIRING critical]") { #expect(raw.contains("\r\nSubject: [FIRING critical] ")) }
   }
 
-  @Test("what is no single mailbox is no address", arguments: [
-    "", "ops", "@example.org", "ops@", "a@b@c", "a b@example.org", "a@exa mple.org", "a@example.org\r\nRCPT TO:<x@y>",
-    "a@example.org>", "<a@example.org", "x <a@example.org> y", "a@-\u{0}", "ä@example.org", "a@exämple.org", ".a@b", "a.@b",
-    "a..b@c", "a@b..c", "a@.b", "a\"<b>\" <c@d>", "\(String(repeating: "a", count: 65))@b",
-    "a@\(String(repeating: "b", count: 260))", "a@[1.2.3.4", "a,b@c",
-  ])
+  @Test(
+    "what is no single mailbox is no address",
+    arguments: [
+      "", "ops", "@example.org", "ops@", "a@b@c", "a b@example.org", "a@exa mple.org", "a@example.org\r\nRCPT TO:<x@y>",
+      "a@example.org>", "<a@example.org", "x <a@example.org> y", "a@-\u{0}", "ä@example.org", "a@exämple.org", ".a@b",
+      "a.@b",
+      "a..b@c", "a@b..c", "a@.b", "a\"<b>\" <c@d>", "\(String(repeating: "a", count: 65))@b",
+      "a@\(String(repeating: "b", count: 260))", "a@[1.2.3.4", "a,b@c",
+    ])
   func noAddress(text: String) {
     #expect(MailAddress(text) == nil)
   }
 
-  @Test("addresses with and without a name are read", arguments: [
-    ("ops@example.org", "", "ops@example.org"), (" ops@example.org ", "", "ops@example.org"),
-    ("<ops@example.org>", "", "ops@example.org"), ("Operations <ops+x@example.org>", "Operations", "ops+x@example.org"),
-    ("\"O, P\" <ops@[127.0.0.1]>", "O, P", "ops@[127.0.0.1]"), ("root@localhost", "", "root@localhost"),
-  ])
+  @Test(
+    "addresses with and without a name are read",
+    arguments: [
+      ("ops@example.org", "", "ops@example.org"), (" ops@example.org ", "", "ops@example.org"),
+      ("<ops@example.org>", "", "ops@example.org"),
+      ("Operations <ops+x@example.org>", "Operations", "ops+x@example.org"),
+      ("\"O, P\" <ops@[127.0.0.1]>", "O, P", "ops@[127.0.0.1]"), ("root@localhost", "", "root@localhost"),
+    ])
   func address(text: String, name: String, address: String) throws {
     let found = try #require(MailAddress(text))
     #expect([found.name, found.address] == [name, address])

@@ -144,7 +144,8 @@ import Testing
     let text = MessageText(fields, untold: false, template: template)
     #expect(text.subject == "FIRING web-1: {{limit}} }} {{valeu}} {{")
     #expect(text.body.hasPrefix("CRITICAL: Vitals.Disk /var on web-1"))
-    #expect(text.body.hasSuffix("-- \n2026-11-21 08:13:00  88.0 %\n2026-11-21 08:14:00  91.4 %\n2026-11-21 08:15:00  93.1 %"))
+    #expect(
+      text.body.hasSuffix("-- \n2026-11-21 08:13:00  88.0 %\n2026-11-21 08:14:00  91.4 %\n2026-11-21 08:15:00  93.1 %"))
   }
 
   @Test("mistakes in a template are problems with the field's path and the nearest name")
@@ -159,10 +160,12 @@ import Testing
       ])
   }
 
-  @Test("durations are said in the two largest units", arguments: [
-    (0, "0 s"), (5, "5 s"), (725, "12 min 5 s"), (3600, "1 h"), (3661, "1 h 1 min"), (90_061, "1 d 1 h"),
-    (86_460, "1 d"), (-5, "0 s"),
-  ])
+  @Test(
+    "durations are said in the two largest units",
+    arguments: [
+      (0, "0 s"), (5, "5 s"), (725, "12 min 5 s"), (3600, "1 h"), (3661, "1 h 1 min"), (90_061, "1 d 1 h"),
+      (86_460, "1 d"), (-5, "0 s"),
+    ])
   func durations(seconds: Int, text: String) {
     #expect(PlainText.duration(.seconds(seconds)) == text)
   }

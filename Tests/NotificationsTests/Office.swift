@@ -67,11 +67,14 @@ final class Office: Sendable {
 
   /// - Parameters:
   ///   - options: the channels; by default `ops` (a@example.org) and `pager` (p@example.org), both generic.
+  ///   - notifiers: what delivers instead of the script.
   ///   - script: what every delivery comes to; by default it is taken.
   init(
-    _ options: [NotificationOptions] = [Office.channel("ops", to: "a@example.org"), Office.channel("pager", to: "p@example.org")],
+    _ options: [NotificationOptions] = [
+      Office.channel("ops", to: "a@example.org"), Office.channel("pager", to: "p@example.org"),
+    ],
     targets: [Target] = [Target(id: "t1", name: "web-1", host: "192.0.2.10", labels: ["role": "web"])],
-    gateLimit: Int = 4, random: Double = 0.5,
+    gateLimit: Int = 4, random: Double = 0.5, notifiers: Notifiers? = nil,
     script: @escaping ScriptedNotifier.Script = { _, _ in .delivered(receipt: "250 ok") }
   ) {
     let clock = clock
@@ -81,7 +84,7 @@ final class Office: Sendable {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     var context = WorkerContext(
-      storage: storage, directory: directory, notifiers: Notifiers([notifier]), doorbell: doorbell,
+      storage: storage, directory: directory, notifiers: notifiers ?? Notifiers([notifier]), doorbell: doorbell,
       gate: ChannelGate(limit: gateLimit, clock: clock, now: now), report: { [problems] in problems.append($0) },
       notice: { [notices] in notices.append($0) }, clock: clock, now: now, logger: logger)
     context.random = { random }
@@ -130,7 +133,8 @@ final class Office: Sendable {
   ) -> Episode {
     var episode = Episode(
       id: id, key: ConditionKey(reaction: reaction, target: target, metric: "Vitals.Disk", element: "/var"),
-      severity: .critical, state: endedAfter == nil ? .firing : .ok, since: since, value: "93.1 %", limit: "at most 90 %")
+      severity: .critical, state: endedAfter == nil ? .firing : .ok, since: since, value: "93.1 %",
+      limit: "at most 90 %")
     if let endedAfter { episode.ended_at = since.addingTimeInterval(endedAfter.inSeconds) }
     return episode
   }

@@ -3,10 +3,12 @@ import Notifications
 import Testing
 
 @Suite struct PoolSizeTests {
-  @Test("one worker more for every ten due messages, within the bounds", arguments: [
-    (0, 0, 1, 8, 1), (1, 0, 1, 8, 1), (10, 0, 1, 8, 1), (11, 0, 1, 8, 2), (70, 0, 1, 8, 7), (1000, 0, 1, 8, 8),
-    (.max, .max, 1, 8, 8), (1, 1, 1, 8, 2), (0, 3, 1, 8, 3), (5, 8, 1, 8, 8), (0, 0, 4, 8, 4), (-5, -5, 2, 4, 2),
-  ])
+  @Test(
+    "one worker more for every ten due messages, within the bounds",
+    arguments: [
+      (0, 0, 1, 8, 1), (1, 0, 1, 8, 1), (10, 0, 1, 8, 1), (11, 0, 1, 8, 2), (70, 0, 1, 8, 7), (1000, 0, 1, 8, 8),
+      (.max, .max, 1, 8, 8), (1, 1, 1, 8, 2), (0, 3, 1, 8, 3), (5, 8, 1, 8, 8), (0, 0, 4, 8, 4), (-5, -5, 2, 4, 2),
+    ])
   func desired(due: Int, busy: Int, workers: Int, maximum: Int, expected: Int) {
     #expect(PoolSize.desiredWorkers(due: due, busy: busy, workers: workers, max: maximum) == expected)
   }

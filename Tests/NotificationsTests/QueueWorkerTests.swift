@@ -20,11 +20,14 @@ import Testing
     try await office.announce(.firing, notify: [["ops", "pager"]])
     try await office.work(until: 300)
     #expect(
-      told(office) == ["0 ops firing", "5 ops firing", "20 ops firing", "60 ops firing", "60 pager firing", "240 ops firing"])
+      told(office) == [
+        "0 ops firing", "5 ops firing", "20 ops firing", "60 ops firing", "60 pager firing", "240 ops firing",
+      ])
     let entries = try await office.entries()
     #expect(entries.map(\.option) == ["ops", "pager"])
     #expect(entries.map(\.state) == [.pending, .delivered])
-    #expect(entries.map { $0.attempts.map(\.outcome) } == [["again", "again", "again", "again", "again"], ["delivered"]])
+    #expect(
+      entries.map { $0.attempts.map(\.outcome) } == [["again", "again", "again", "again", "again"], ["delivered"]])
   }
 
   @Test("a failure for good hands on at once, along the whole list")
@@ -48,8 +51,8 @@ import Testing
   func alternatesDuringHang() async throws {
     let office = Office { _, options in
       guard options.id == "ops" else { return .delivered(receipt: "ok") }
-      // Until it is broken off: nobody moves the clock that far.
-      try? await Task.sleep(for: .seconds(3600))
+      // Until it is broken off.
+      await Doorbell().wait(after: 0)
       return .again(after: nil, answer: "hung", isUnknown: true)
     }
     try await office.announce(.firing, notify: [["ops", "pager"]])
@@ -74,10 +77,56 @@ import Testing
     #expect(attempt.answer == "no answer within 2 min")
   }
 
+  @Test("what is over already is not handed on as firing: no channel hears of a beginning without an end")
+  func overBeforeAlternates() async throws {
+    let office = Office { _, options in
+      options.id == "ops" ? .again(after: nil, answer: "451 later", isUnknown: false) : .delivered(receipt: "ok")
+    }
+    try await office.announce(.firing, notify: [["ops", "pager"]])
+    let held = try #require(try await office.storage.claim(owner: "slow", now: office.now, lease: .seconds(60)))
+    office.clock.advance(by: .seconds(30))
+    try await office.announce(.resolved, notify: [["ops", "pager"]])
+    // The firing's own try ends late; its resolved waits behind it.
+    office.clock.advance(by: .seconds(29))
+    let again = Settlement.again(at: office.now, outcome: "again", answer: "451 later")
+    #expect(try await office.storage.settle(held, as: again, now: office.now, adding: []))
+    try await office.work(until: 300)
+    #expect(told(office).filter { $0.contains("pager") } == ["119 pager resolved"])
+    let entries = try await office.entries()
+    #expect(
+      entries.map { "\($0.option ?? "") \($0.kind) \($0.state)" } == [
+        "ops firing merged", "ops resolved pending", "pager resolved delivered",
+      ])
+  }
+
+  @Test("a failure for good while documents cannot be read keeps its alternates for later")
+  func alternatesUnknown() async throws {
+    struct Away: Error {}
+    let office = Office { _, options in
+      options.id == "ops" ? .gaveUp(answer: "550 no") : .delivered(receipt: "ok")
+    }
+    try await office.announce(.firing, notify: [["ops", "pager"]])
+    var context = office.context
+    let options = try await office.directory.options()
+    let reads = EventLog<Int>()
+    context.directory.options = {
+      reads.append(1)
+      // The way out is found; who comes next is not.
+      if reads.all.count == 2 { throw Away() }
+      return options
+    }
+    #expect(try await QueueWorker(context, owner: "w").deliverNext())
+    #expect(try await office.entries().map(\.state) == [.pending])
+    try await office.work(until: 10)
+    #expect(told(office) == ["0 ops firing", "5 ops firing", "5 pager firing"])
+    #expect(try await office.entries().map(\.state) == [.dead, .delivered])
+  }
+
   @Test("a resolved whose firing never left becomes one message that tells of both")
   func merged() async throws {
     let office = Office { entry, _ in
-      entry.kind == "firing" ? .again(after: nil, answer: "connect: refused", isUnknown: false) : .delivered(receipt: "ok")
+      entry.kind == "firing"
+        ? .again(after: nil, answer: "connect: refused", isUnknown: false) : .delivered(receipt: "ok")
     }
     try await office.announce(.firing)
     try await office.work(until: 725)
@@ -126,7 +175,7 @@ import Testing
   @Test("a try whose lease is taken away is broken off and does not count")
   func leaseTakenDuringTry() async throws {
     let office = Office { _, _ in
-      try? await Task.sleep(for: .seconds(3600))
+      await Doorbell().wait(after: 0)
       return .delivered(receipt: "too late")
     }
     try await office.announce(.firing)
@@ -146,7 +195,7 @@ import Testing
   @Test("the lease of a long delivery is extended at each third")
   func extended() async throws {
     let office = Office { _, _ in
-      try? await Task.sleep(for: .seconds(3600))
+      await Doorbell().wait(after: 0)
       return .again(after: nil, answer: "broken off", isUnknown: false)
     }
     try await office.announce(.firing)

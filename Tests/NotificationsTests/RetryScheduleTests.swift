@@ -13,7 +13,9 @@ import Testing
     #expect(pauses == [5, 15, 60, 180, 600, 1800, 3600, 3600, 3600].map { .seconds($0) })
   }
 
-  @Test("chance takes or adds at most a fifth", arguments: [(0.0, 8.0), (0.25, 9.0), (0.75, 11.0), (1.0, 12.0), (.nan, 10.0), (-3, 8.0)])
+  @Test(
+    "chance takes or adds at most a fifth",
+    arguments: [(0.0, 8.0), (0.25, 9.0), (0.75, 11.0), (1.0, 12.0), (.nan, 10.0), (-3, 8.0)])
   func jitter(random: Double, tenths: Double) throws {
     var schedule = RetrySchedule()
     schedule.pauses = [.seconds(10)]
@@ -21,12 +23,13 @@ import Testing
     #expect(abs(pause.inSeconds - tenths) < 1e-9)
   }
 
-  @Test("what the peer asks for wins, up to an hour, and is never negative")
+  @Test("what the peer asks for wins, from a second up to an hour")
   func requested() {
     let schedule = RetrySchedule()
     #expect(schedule.pause(failures: 1, age: .zero, requested: .seconds(90), random: 1) == .seconds(90))
     #expect(schedule.pause(failures: 9, age: .zero, requested: .seconds(86_400), random: 0) == .seconds(3600))
-    #expect(schedule.pause(failures: 1, age: .zero, requested: .seconds(-5), random: 0) == .zero)
+    #expect(schedule.pause(failures: 1, age: .zero, requested: .seconds(-5), random: 0.5) == .seconds(5))
+    #expect(schedule.pause(failures: 9, age: .zero, requested: .zero, random: 0.5) == .seconds(3600))
   }
 
   @Test("a message that is 72 h old is given up, whatever the peer asks for")

@@ -26,47 +26,50 @@ import Testing
     var testDescription: String { name }
   }
 
-  @Test("announcements become one entry for each recipient, as `notify` says", arguments: [
-    Case(name: "one step", notify: [["web"]], entries: ["web w@example.org []"]),
-    Case(
-      name: "all steps, all recipients", notify: [["all"], ["web"]],
-      entries: ["all a@example.org []", "all b@example.org []", "web w@example.org []"]),
-    Case(
-      name: "an inner list: the first now, the others in reserve", notify: [["mine", "all", "web"]],
-      entries: ["mine m@example.org [all,web]"]),
-    Case(
-      name: "named channels need not match the target", notify: [["other"]], entries: ["other o@example.org []"]),
-    Case(
-      name: "a disabled channel gives way to the next", notify: [["off", "web"]], entries: ["web w@example.org []"]),
-    Case(
-      name: "an unknown name is a problem, the others go on", notify: [["weeb", "mine"], ["web"]],
-      entries: ["mine m@example.org []", "web w@example.org []"], problems: ["reaction_targets disk-full notify.0"]),
-    Case(
-      name: "an unknown type is a problem, the others go on", notify: [["odd"], ["web"]],
-      entries: ["web w@example.org []"], problems: ["notification_options odd type"]),
-    Case(
-      name: "a channel without a recipient is a problem", notify: [["nobody", "web"]],
-      entries: ["web w@example.org []"], problems: ["notification_options nobody to"]),
-    Case(
-      name: "a name given twice counts once", notify: [["web", "web"]], entries: ["web w@example.org []"]),
-    Case(
-      name: "without notify: all that match", notify: nil,
-      entries: [
-        "mine m@example.org []", "web w@example.org []", "all a@example.org []", "all b@example.org []",
-      ],
-      problems: ["notification_options nobody to", "notification_options odd type"]),
-    Case(
-      name: "without notify, a target that is gone: by name and generic", notify: nil, target: "db-1",
-      entries: ["other o@example.org []", "all a@example.org []", "all b@example.org []"],
-      problems: ["notification_options nobody to", "notification_options odd type"]),
-    Case(name: "nobody", notify: [], entries: [], problems: ["reaction_targets disk-full notify"]),
-  ])
+  @Test(
+    "announcements become one entry for each recipient, as `notify` says",
+    arguments: [
+      Case(name: "one step", notify: [["web"]], entries: ["web w@example.org []"]),
+      Case(
+        name: "all steps, all recipients", notify: [["all"], ["web"]],
+        entries: ["all a@example.org []", "all b@example.org []", "web w@example.org []"]),
+      Case(
+        name: "an inner list: the first now, the others in reserve", notify: [["mine", "all", "web"]],
+        entries: ["mine m@example.org [all,web]"]),
+      Case(
+        name: "named channels need not match the target", notify: [["other"]], entries: ["other o@example.org []"]),
+      Case(
+        name: "a disabled channel gives way to the next", notify: [["off", "web"]], entries: ["web w@example.org []"]),
+      Case(
+        name: "an unknown name is a problem, the others go on", notify: [["weeb", "mine"], ["web"]],
+        entries: ["mine m@example.org []", "web w@example.org []"], problems: ["reaction_targets disk-full notify.0"]),
+      Case(
+        name: "an unknown type is a problem, the others go on", notify: [["odd"], ["web"]],
+        entries: ["web w@example.org []"], problems: ["notification_options odd type"]),
+      Case(
+        name: "a channel without a recipient is a problem", notify: [["nobody", "web"]],
+        entries: ["web w@example.org []"], problems: ["notification_options nobody to"]),
+      Case(
+        name: "a name given twice counts once", notify: [["web", "web"]], entries: ["web w@example.org []"]),
+      Case(
+        name: "without notify: all that match", notify: nil,
+        entries: [
+          "mine m@example.org []", "web w@example.org []", "all a@example.org []", "all b@example.org []",
+        ],
+        problems: ["notification_options nobody to", "notification_options odd type"]),
+      Case(
+        name: "without notify, a target that is gone: by name and generic", notify: nil, target: "db-1",
+        entries: ["other o@example.org []", "all a@example.org []", "all b@example.org []"],
+        problems: ["notification_options nobody to", "notification_options odd type"]),
+      Case(name: "nobody", notify: [], entries: [], problems: ["reaction_targets disk-full notify"]),
+    ])
   func table(_ row: Case) async throws {
     let office = Office(Self.channels)
     try await office.announce(.firing, Office.episode(target: row.target), notify: row.notify)
     let entries = try await office.entries()
     #expect(
-      entries.map { "\($0.option ?? "-") \($0.recipient ?? "-") [\($0.alternates.joined(separator: ","))]" } == row.entries)
+      entries.map { "\($0.option ?? "-") \($0.recipient ?? "-") [\($0.alternates.joined(separator: ","))]" }
+        == row.entries)
     #expect(office.problems.all.map { "\($0.kind) \($0.id) \($0.path)" }.sorted() == row.problems.sorted())
     #expect(Set(entries.compactMap(\.key)).count == entries.count)
     #expect(try await office.storage.episodes(reaction: "disk-full", openOnly: true, limit: 10).count == 1)

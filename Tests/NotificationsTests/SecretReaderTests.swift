@@ -26,7 +26,8 @@ import Transfer
     #expect(await message(.file(try directory.write("good", "geheim\n"))) == nil)
     let open = try directory.write("open", "geheim", permissions: 0o640)
     #expect(
-      await message(.file(open)) == "the secret file DIR/open can be read by others (mode 640); make it 0600: chmod 600 it")
+      await message(.file(open))
+        == "the secret file DIR/open can be read by others (mode 640); make it 0600: chmod 600 it")
     #expect(await message(.file(try directory.write("empty", "\n"))) == "the secret file DIR/empty is empty")
     #expect(await message(.file(directory.file("none"))) == "the secret file DIR/none: No such file or directory")
     #expect(await message(.file(directory.path)) == "the secret file DIR is no regular file")

@@ -10,7 +10,8 @@ import Testing
   private func notices(_ office: Office, notify: [[String]] = []) -> SelfNotices {
     SelfNotices(
       storage: office.storage, directory: office.directory, notifiers: office.context.notifiers,
-      doorbell: office.doorbell, notify: notify, host: "watch-1", logger: office.context.logger, now: office.context.now)
+      doorbell: office.doorbell, notify: notify, host: "watch-1", logger: office.context.logger, now: office.context.now
+    )
   }
 
   @Test("a source has one notice an hour; the next says how many were held back")
@@ -67,7 +68,11 @@ import Testing
     while try await worker.deliverNext() {}
     let told = office.notifier.deliveries.all.filter { $0.kind == "notice" }
     #expect(told.map(\.channel) == ["ops", "pager"])
-    #expect(told.allSatisfy { $0.subject.hasPrefix("[FIRING critical] syscrap on watch-1: a message could not be delivered by channel ops: 550") })
+    #expect(
+      told.allSatisfy {
+        $0.subject.hasPrefix(
+          "[FIRING critical] syscrap on watch-1: a message could not be delivered by channel ops: 550")
+      })
     let counts = try await office.storage.queueCounts(now: office.now)
     #expect([counts.dead, counts.delivered, counts.imbalance] as [Int] == [6, 1, 0])
   }
