@@ -303,16 +303,22 @@ internal import Testing
     try folder.write("worse", "x", permissions: 0o666)
     try FileManager.default.createDirectory(atPath: folder.file("state"), withIntermediateDirectories: false)
     try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.file("state"))
-    let value = try #require(
-      try load("ssh: {identity_files: [good, open, worse, nowhere]}\nhttp: {token_file: nowhere}\n").value)
+    let refused = try load("ssh:\n  identity_files: [good, open, worse, nowhere]\nhttp: {token_file: nowhere}\n")
     #expect(
-      FilePermissions.of(value).map { "\($0.level) \($0.path): \($0.reason.replacing(folder.path + "/", with: ""))" }
-        == [
-          "warning ssh.identity_files[1]: others may read open",
-          "refused ssh.identity_files[2]: others may write worse",
-          "warning http.token_file: there is no file nowhere, or it cannot be reached",
-          "warning state_dir: others may look into the state directory",
-        ])
+      lines(refused.problems) == [
+        "syscrap.yaml:2: configuration: ssh.identity_files[2]: others may write \(folder.path)/worse (chmod 600 \(folder.path)/worse)"
+          .replacing(folder.path + "/", with: "")
+      ])
+    #expect(refused.value == nil)
+    let yaml = "ssh: {identity_files: [good, open, nowhere]}\nhttp:\n  token_file: nowhere\n"
+    #expect(try load(yaml).problems == [])
+    let sources = Configuration.Sources(environment: [:], currentDirectory: folder.path, home: nil)
+    #expect(
+      lines(Configuration.load(sources, warnsOfPermissions: true).problems) == [
+        "syscrap.yaml:1: configuration: ssh.identity_files[1]: others may read open (chmod 600 open)",
+        "syscrap.yaml:3: configuration: http.token_file: there is no file nowhere, or it cannot be reached (create it with chmod 600)",
+        "syscrap.yaml:1: configuration: state_dir: others may look into the state directory (chmod 700 state)",
+      ])
     let document = Document(
       kind: .notification_options, id: "ops",
       fields: ["password_file": .string(folder.file("open")), "ca_file": .string(folder.file("open"))])

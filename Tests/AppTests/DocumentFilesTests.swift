@@ -201,6 +201,23 @@ internal import Testing
     }
   }
 
+  @Test("A file with far too many values is refused before it is composed")
+  func tooMany() {
+    let yaml = "kind: target\nlabels: [" + String(repeating: "a,", count: 650_000) + "]\n"
+    #expect(
+      DocumentFiles.read(Array(yaml.utf8), file: "f", base: Self.base).problems.map(\.description) == [
+        "f:2: file: the file holds more than 300000 values (split it into several)"
+      ])
+  }
+
+  @Test("A file of 2,000 targets is read, each with its own line")
+  func fleet() {
+    let yaml = (0..<2000).map { "---\nkind: target\ntarget: t\($0)\nlabels: {role: web}\n" }.joined() + "port: x\n"
+    let (set, problems) = DocumentFiles.read(Array(yaml.utf8), file: "f", base: Self.base).check()
+    #expect(set.targets.count == 1999)
+    #expect(problems.map(\.line) == [8001])
+  }
+
   @Test("Nesting is bounded, in flow and in block style")
   func deep() {
     for yaml in [

@@ -55,7 +55,7 @@ internal import Testing
       let context = "seed \(Self.seed), mutation \(number) (\(mutation.name)): \(text.prefix(600))"
       // The neighbours are untouched.
       #expect(Set(set.targets.map(\.name)).isSuperset(of: ["bastion", "switch"]), "\(context)")
-      let used = set.removing(refusedBy: problems)
+      let used = set
       let isUsed =
         used.targets.count > 2 || !used.aggregationOptions.isEmpty || !used.reactionTargets.isEmpty
         || !used.notificationOptions.isEmpty

@@ -176,7 +176,7 @@ internal import Testing
       "severity: expected one of info, warning, critical, found the text \"fatal\""),
     .init(
       range(["max": 1]).merging(["severity": "crit"]) { $1 },
-      "severity: expected one of info, warning, critical, found the text \"crit\""),
+      "severity: expected one of info, warning, critical, found the text \"crit\" (did you mean critical?)"),
     .init(
       range(["max": 1]).merging(["no_data": "Keep"]) { $1 },
       "no_data: expected one of keep, alert, ok, found the text \"Keep\" (did you mean keep?)"),

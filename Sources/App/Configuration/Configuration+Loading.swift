@@ -44,9 +44,11 @@ extension Configuration {
   ///
   /// Blocks while it reads the file. An empty file, and none at all, is valid.
   /// - Returns: nil as value when the service must not start with it.
-  package static func load(_ sources: Sources) -> Reading<Configuration> {
+  /// - Parameter warnsOfPermissions: whether secrets that others may read are warned of; those that others may write are
+  ///   refused always.
+  package static func load(_ sources: Sources, warnsOfPermissions: Bool = false) -> Reading<Configuration> {
     guard let (path, isNamed) = sources.file() else {
-      return read(DocumentText([], file: ""), file: nil, sources)
+      return read(DocumentText([], file: ""), file: nil, sources, warnsOfPermissions)
     }
     guard let handle = FileHandle(forReadingAtPath: path) else {
       let reason =
@@ -58,7 +60,7 @@ extension Configuration {
       content += more
     }
     try? handle.close()
-    var reading = read(DocumentText(content, file: path), file: path, sources)
+    var reading = read(DocumentText(content, file: path), file: path, sources, warnsOfPermissions)
     for problem in FilePermissions.ofConfiguration(path) {
       reading.problems.append(problem)
       if problem.level == .refused { reading.value = nil }
@@ -66,7 +68,9 @@ extension Configuration {
     return reading
   }
 
-  private static func read(_ text: DocumentText, file: String?, _ sources: Sources) -> Reading<Configuration> {
+  private static func read(
+    _ text: DocumentText, file: String?, _ sources: Sources, _ warnsOfPermissions: Bool
+  ) -> Reading<Configuration> {
     let problems = ProblemList(kind: kind, id: "")
     var positions = Positions(file: file ?? "", firstLine: 1)
     var fields: [String: Value] = [:]
@@ -91,6 +95,13 @@ extension Configuration {
     let value = ConfigurationReader(
       reader: FieldReader(fields, problems: problems), base: PathBase(folder: folder, home: sources.home)
     ).configuration(file: file)
+    for problem in FilePermissions.of(value) {
+      switch problem.level {
+      case .refused: problems.refuse(problem.path, problem.reason, hint: problem.hint)
+      case .warning:
+        if warnsOfPermissions { problems.warn(problem.path, problem.reason, hint: problem.hint) }
+      }
+    }
     var reading = problems.reading(text.problems.isEmpty ? value : nil)
     reading.problems =
       text.problems.map { problem in

@@ -71,8 +71,9 @@ package struct DocumentFiles: Sendable {
       // Its own problems were said when it was stored.
       _ = set.add(document, available: available)
     }
-    found += locate(set.check())
-    return (set, Self.ordered(found))
+    let between = set.check()
+    found += locate(between)
+    return (set.removing(refusedBy: between), Self.ordered(found))
   }
 
   /// By file, line and path; what has no place comes last.

@@ -16,6 +16,12 @@ struct YAMLComposer {
     if let line = AliasScan.lineOfComplexKey(chunk.text) {
       return refuse(chunk.firstLine + line - 1, "an alias or a list stands as a field's name", "write the name as text")
     }
+    // Nodes are much larger than their text, so what cannot fit is not composed at all.
+    if let line = Self.lineOfTooMany(chunk.text) {
+      valuesLeft = 0
+      return refuse(
+        chunk.firstLine + line - 1, "the file holds more than \(DocumentText.values) values", "split it into several")
+    }
     var repeats = RepeatedNames(text: chunk.text)
     while true {
       do {
@@ -31,6 +37,27 @@ struct YAMLComposer {
         return refuse(chunk.firstLine + fault.line - 1, "not valid YAML: \(fault.reason)", fault.hint)
       }
     }
+  }
+
+  /// The line at which a text certainly has too many values: each value but the first follows one of these characters,
+  /// and a name and its value may share one. Text that merely contains them may have twice as many.
+  private static func lineOfTooMany(_ text: String) -> Int? {
+    var left = DocumentText.values * 2
+    var line = 1
+    var before: UInt8 = 10
+    for byte in text.utf8 {
+      switch byte {
+      case 44, 91, 123: left -= 1
+      case 32, 9: if before == 45 || before == 63 || before == 58 { left -= 1 }
+      case 10:
+        left -= 1
+        line += 1
+      default: break
+      }
+      if left < 0 { return line }
+      before = byte
+    }
+    return nil
   }
 
   private mutating func take(_ root: Node, _ chunk: YAMLChunk, _ repeats: RepeatedNames) {
