@@ -192,21 +192,9 @@ extension Connection {
       return .unavailable(
         KeyStore.failure("\(endpoint.host) takes no password; it offers \(methods.joined(separator: ", "))."))
     }
-    let answer: Result<[UInt8], RemoteError> = try await outside { resume in
-      Task {
-        do {
-          resume(.success(try await ask()))
-        } catch {
-          // The error's text may hold what must not be shown.
-          resume(.failure(KeyStore.failure("The password could not be had.")))
-        }
-      }
-    }
-    let password: [UInt8]
-    switch answer {
-    case .failure(let error): return .unavailable(error)
-    case .success(let value): password = value
-    }
+    // An error's text may hold what must not be shown, so it is not passed on.
+    let answer = try await outside { () throws(RemoteError) -> [UInt8]? in try? await ask() }
+    guard let password = answer else { return .unavailable(KeyStore.failure("The password could not be had.")) }
     var outcome = Outcome.refused
     if isPlain, budget > 0 {
       budget -= 1

@@ -75,20 +75,41 @@ extension Connection {
 
   /// Waits for something that happens elsewhere, but no longer than the connection lives.
   ///
-  /// - Parameter start: begins it and calls its parameter once, from any thread.
+  /// - Parameter start: begins it and calls its parameter once, from any thread; returns how to give it up, where that
+  ///   is possible.
   func outside<Value: Sendable>(
-    _ start: (@escaping @Sendable (Value) -> Void) -> Void
+    _ start: (@escaping @Sendable (Value) -> Void) -> (() -> Void)?
   ) async throws(RemoteError) -> Value {
     let once = Once<Value>()
     let value = await withCheckedContinuation { continuation in
       once.continuation = continuation
-      abandonOutside = { once.resume(nil) }
-      start { [loop] value in loop.execute { once.resume(value) } }
+      let giveUp = start { [loop] value in loop.execute { once.resume(value) } }
+      abandonOutside = {
+        giveUp?()
+        once.resume(nil)
+      }
     }
     abandonOutside = nil
     try checkAlive()
     guard let value else { throw cancelled }
     return value
+  }
+
+  /// Waits for asynchronous work that is not this actor's; it is cancelled when the connection ends.
+  func outside<Value: Sendable>(
+    _ body: @escaping @Sendable () async throws(RemoteError) -> Value
+  ) async throws(RemoteError) -> Value {
+    let result: Result<Value, RemoteError> = try await outside { resume in
+      let task = Task {
+        do throws(RemoteError) {
+          resume(.success(try await body()))
+        } catch {
+          resume(.failure(error))
+        }
+      }
+      return { task.cancel() }
+    }
+    return try result.get()
   }
 
   /// Waits for a blocking call on a thread of the pool.
@@ -99,6 +120,7 @@ extension Connection {
       } catch {
         resume(nil)
       }
+      return nil
     }
     guard let result else {
       throw RemoteError(.closed, phase: phase, "No thread is free for a call that waits; too many wait already.")
@@ -219,8 +241,10 @@ extension Connection {
     self.session = session
     libssh2_session_set_blocking(session, 0)
     cssh2_set_socket_functions(session, receiveFromSocket, sendToSocket)
-    let known = try await hostKeys.preferredKeyTypes(host: endpoint.host, port: endpoint.port)
-    try checkAlive()
+    let (policy, host, port) = (hostKeys, endpoint.host, endpoint.port)
+    let known = try await outside { () throws(RemoteError) in
+      try await policy.preferredKeyTypes(host: host, port: port)
+    }
     for kind in SSHConfiguration.AlgorithmKind.allCases {
       let list = Algorithms.list(
         kind, first: kind == .host_key ? known : [], additional: configuration.additionalAlgorithms[kind] ?? [])
@@ -277,17 +301,9 @@ extension Connection {
     known.hostKeyFingerprint = HostKey(blob: blob)?.fingerprint ?? ""
     let policy = hostKeys
     let (host, port, address, type) = (endpoint.host, endpoint.port, known.address, known.hostKeyType)
-    let verdict: Result<Void, RemoteError> = try await outside { resume in
-      Task {
-        do throws(RemoteError) {
-          try await policy.verify(host: host, address: address, port: port, keyType: type, key: blob)
-          resume(.success(()))
-        } catch {
-          resume(.failure(error))
-        }
-      }
+    try await outside { () throws(RemoteError) in
+      try await policy.verify(host: host, address: address, port: port, keyType: type, key: blob)
     }
-    try verdict.get()
   }
 }
 

@@ -2,6 +2,8 @@ package import Threads
 
 /// The loops that all connections share, and the threads for name lookups and key agents.
 ///
+/// Stop it before the process calls `exit()`: OpenSSL's exit handler crashes under a loop that still uses it.
+///
 /// Two loops carry some thousand connections; a loop serves the connections it was given until they end.
 package final class EventLoopGroup: Sendable {
   private let loops: [EventLoop]

@@ -37,12 +37,10 @@ struct SigningKey: Sendable {
     else { return nil }
     let magic = Array("openssh-key-v1\0".utf8)
     guard data.starts(with: magic) else { return nil }
-    var reader = WireReader(Array(data.dropFirst(magic.count)))
-    guard let cipher = reader.string(), cipher.elementsEqual("none".utf8), reader.string() != nil,
-      reader.string() != nil
+    let body = Array(data.dropFirst(magic.count))
+    var header = WireReader(body)
+    guard let cipher = header.string(), cipher.elementsEqual("none".utf8), let rest = Self.afterCount(body)
     else { return nil }
-    // The number of keys (1) reads as the length of a string: take it and its byte apart by building a new reader.
-    guard let rest = Self.afterCount(Array(data.dropFirst(magic.count))) else { return nil }
     var section = WireReader(rest)
     guard let blob = section.string(), let secret = section.string(), secret.count > 8 else { return nil }
     let check = Array(secret.prefix(8))
