@@ -1,6 +1,7 @@
 package import FoundationEssentials
 
-/// What all workers know of the channels: how many deliveries each has in flight, and until when a peer asked for quiet.
+/// What all workers know of the channels: how many deliveries each has in flight, what its rate allows, and until when
+/// a peer asked for quiet.
 ///
 /// A channel may hold at most `limit` workers (half of the pool, at least one), so that a relay that hangs never takes
 /// the whole pool. A delivery beyond that waits up to ``patience`` for a place: a healthy channel gives one within
@@ -21,6 +22,10 @@ package actor ChannelGate {
     var isStuck = false
     var bell = Doorbell()
     var waiting = 0
+    /// Up to when the messages let through have used up the channel's rate.
+    var usedUntil: Date?
+    /// When the last message that was put back for the rate's sake shall return; the next one after it.
+    var lastReturn: Date?
   }
 
   /// How long a delivery waits for a place.
@@ -46,8 +51,11 @@ package actor ChannelGate {
   }
 
   /// Asks for a place.
-  /// - Parameter deadline: within which the delivery will have ended.
-  package func enter(_ name: String, deadline: Duration) async -> Admission {
+  /// - Parameters:
+  ///   - deadline: within which the delivery will have ended.
+  ///   - rate: how many messages the channel may send in a time; those beyond it are put back, each to a time of its
+  /// own.
+  package func enter(_ name: String, deadline: Duration, rate: DeliveryRate? = nil) async -> Admission {
     var isLastLook = false
     while true {
       let time = now()
@@ -58,6 +66,11 @@ package actor ChannelGate {
       }
       channel.quietUntil = nil
       if channel.inFlight.count < limit {
+        if let rate, let until = pace(&channel, rate, at: time) {
+          channels[name] = channel
+          return .later(
+            until, reason: "the channel's rate of \(rate.count) in \(PlainText.duration(rate.period)) is used up")
+        }
         nextNumber += 1
         channel.inFlight[nextNumber] = time.advanced(by: deadline)
         channels[name] = channel
@@ -82,6 +95,26 @@ package actor ChannelGate {
     }
   }
 
+  /// Takes one message's share of the rate. - Returns: nil: it may go; else when it shall come again.
+  ///
+  /// The generic cell rate algorithm: as many as `count` may go at once, then one an interval.
+  private func pace(_ channel: inout Channel, _ rate: DeliveryRate, at time: Date) -> Date? {
+    let latest = time.advanced(by: rate.period)
+    // Beyond what can have been used: the clock was set back, or the rate was changed.
+    let used = channel.usedUntil.map { $0 > latest.advanced(by: rate.interval) ? time : max($0, time) } ?? time
+    let next = used.advanced(by: rate.interval)
+    if next <= latest.advanced(by: .milliseconds(1)) {
+      channel.usedUntil = next
+      return nil
+    }
+    let first = next.advanced(by: .zero - rate.period)
+    let after = channel.lastReturn.map { $0.advanced(by: rate.interval) } ?? first
+    let longest = time.advanced(by: Self.longestQuiet)
+    let turn = min(after > first && after <= longest ? after : first, longest)
+    channel.lastReturn = turn
+    return turn
+  }
+
   /// Gives a place back.
   /// - Parameter quietFor: what the peer asked for; all messages of the channel heed it.
   package func leave(_ number: Int, channel name: String, quietFor: Duration? = nil) {
@@ -92,7 +125,8 @@ package actor ChannelGate {
       let until = now().advanced(by: min(quietFor, Self.longestQuiet))
       channel.quietUntil = max(until, channel.quietUntil ?? until)
     }
-    let isForgotten = channel.inFlight.isEmpty && channel.quietUntil == nil && channel.waiting == 0
+    let isPaced = channel.usedUntil.map { $0 > now() } ?? false
+    let isForgotten = channel.inFlight.isEmpty && channel.quietUntil == nil && channel.waiting == 0 && !isPaced
     channels[name] = isForgotten ? nil : channel
     channel.bell.ring()
   }

@@ -33,8 +33,15 @@ package struct EmailNotifier: Notifier {
 
   package func problems(_ options: NotificationOptions) -> [Problem] {
     var problems: [Problem] = []
-    _ = EmailOptions(options, problems: &problems)
+    _ = EmailOptions(withSender(options), problems: &problems)
     return problems
+  }
+
+  /// Without `from` the service writes in its own name.
+  private func withSender(_ options: NotificationOptions) -> NotificationOptions {
+    var options = options
+    if options.options["from"] == nil { options.options["from"] = .string("syscrap@\(host)") }
+    return options
   }
 
   package func deliver(
@@ -44,6 +51,7 @@ package struct EmailNotifier: Notifier {
     var wayOut = options
     // A message that another program queued brings its own addresses.
     for name in ["from", "to"] where wayOut.options[name] == nil { wayOut.options[name] = entry.payload[name] }
+    wayOut = withSender(wayOut)
     guard let mail = EmailOptions(wayOut, problems: &problems) else {
       // A person has to mend the document; until then the message waits.
       let reason = problems.first { $0.level == .refused }?.description ?? "the document cannot be used"

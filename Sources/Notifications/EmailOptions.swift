@@ -4,6 +4,7 @@ package import Transfer
 /// The fields of a notification_options document of type `email`, read and checked.
 package struct EmailOptions: Sendable {
   package var relay: Relay
+  /// The notifier fills in its own where the document has none.
   package var from: MailAddress
   package var to: [MailAddress]
   package var username: String?

@@ -1,7 +1,7 @@
 /// One mailbox: `ops@example.org`, or with a name `Operations <ops@example.org>`.
 ///
-/// Only what RFC 5321 calls a mailbox with a dot-string before the `@`; no comments, no quoted local parts, no line ends:
-/// a text that is not one address cannot become a header or an SMTP command.
+/// Only what RFC 5321 calls a mailbox with a dot-string before the `@`; no comments, no quoted local parts, no line
+/// ends: a text that is not one address cannot become a header or an SMTP command.
 package struct MailAddress: Sendable, Hashable {
   /// The display name; empty: none.
   package var name: String

@@ -83,7 +83,8 @@ enum MailHeader {
   /// Recommended for headers by RFC 5322 (78) and required around encoded words by RFC 2047 (76).
   static let longestLine = 76
 
-  /// `Name: tokens`, a token never broken; a line that would be longer than 76 goes on in the next with a space before it.
+  /// `Name: tokens`, a token never broken; a line that would be longer than 76 goes on in the next with a space before
+  /// it.
   static func fold(_ name: String, _ tokens: [String]) -> String {
     var result = name + ":"
     var column = result.utf8.count

@@ -1,7 +1,8 @@
 internal import Crypto
 package import Model
 
-/// The idempotency key of a message: the same news to the same recipient has the same key, whoever queues it and however often.
+/// The idempotency key of a message: the same news to the same recipient has the same key, whoever queues it and
+/// however often.
 ///
 /// SHA-256 in hex over the fields, each written as its length in bytes, a colon and its bytes, so that no two lists of
 /// fields share an encoding; an absent field is a lone dash.

@@ -21,8 +21,8 @@ package struct MessageTemplate: Sendable, Hashable {
   /// The longest template that is read; what follows is ignored. Templates are written by people.
   static let longest = 64 * 1024
 
-  /// Puts the facts in. In one pass: a fact that looks like `{{name}}` itself is not looked at again. A name nobody knows
-  /// stays as it is, so that the message still leaves and shows the mistake.
+  /// Puts the facts in. In one pass: a fact that looks like `{{name}}` itself is not looked at again. A name nobody
+  /// knows stays as it is, so that the message still leaves and shows the mistake.
   package static func fill(_ text: String, _ fields: MessageFields) -> String {
     var result = ""
     for piece in pieces(text) {

@@ -3,11 +3,11 @@ internal import Model
 internal import Storage
 package import Supervision
 
-/// The branch of the tree that empties the queue: a pool of workers that grows with the queue, and who rescues what dead
-/// workers leave behind.
+/// The branch of the tree that empties the queue: a pool of workers that grows with the queue, and who rescues what
+/// dead workers leave behind.
 ///
-/// `Notificator.Worker.0` … `Notificator.Worker.n-1`; n follows the queue's length between the configuration's `workers`
-/// and `max_workers`.
+/// `Notificator.Worker.0` … `Notificator.Worker.n-1`; n follows the queue's length between the configuration's
+/// `workers` and `max_workers`.
 package struct Notificator: Branch {
   package struct Settings: Sendable, Hashable {
     /// Workers that are always there.

@@ -34,7 +34,8 @@ extension Notifier {
 package enum DeliveryOutcome: Sendable, Hashable {
   /// The peer took it; its answer.
   case delivered(receipt: String)
-  /// Not now: `after` is what the peer asked for, nil leaves it to the schedule. `isUnknown`: the peer may have taken it.
+  /// Not now: `after` is what the peer asked for, nil leaves it to the schedule. `isUnknown`: the peer may have taken
+  /// it.
   case again(after: Duration?, answer: String, isUnknown: Bool)
   /// Never, by this channel.
   case gaveUp(answer: String)

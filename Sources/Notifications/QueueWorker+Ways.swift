@@ -15,8 +15,15 @@ extension QueueWorker {
 
   func wayOut(for entry: QueueEntry) async -> WayOut {
     do {
+      // No document at all: more likely they are not read yet than all deleted. After a few looks it is believed.
+      let all = try await context.directory.options()
+      if all.isEmpty,
+        entry.attempts.count(where: { $0.outcome == DeliveryVerdict.deferred }) < 3
+      {
+        return .unknown("no notification_options are known yet")
+      }
       if let name = entry.option {
-        guard let options = try await context.directory.options().first(where: { $0.id == name }) else {
+        guard let options = all.first(where: { $0.id == name }) else {
           return .none("there is no notification_options document '\(name)' any more")
         }
         guard options.isEnabled else { return .none("the notification_options document '\(name)' is switched off") }
@@ -87,8 +94,8 @@ extension QueueWorker {
 
   /// The messages for the first usable channel after this one; their keys make a second queueing harmless.
   ///
-  /// Where the "resolved" is queued already nothing is handed on: it takes this message in and has alternates itself. Else
-  /// the next channel could hear that it fires, and never that it is over.
+  /// Where the "resolved" is queued already nothing is handed on: it takes this message in and has alternates itself.
+  /// Else the next channel could hear that it fires, and never that it is over.
   func alternates(of lease: QueueLease) async throws -> [QueueEntry] {
     let entry = lease.entry
     guard !entry.alternates.isEmpty, let message = Message(entry, isUntold: lease.predecessor == .untold) else {

@@ -45,8 +45,8 @@ package struct WorkerContext: Sendable {
 
 /// Takes one message after another from the queue and delivers it, until it is cancelled.
 ///
-/// A store that is away is waited for; a delivery in progress when the worker is cancelled has ``WorkerContext/drain`` to
-/// end, then it is broken off and the message goes back to the queue.
+/// A store that is away is waited for; a delivery in progress when the worker is cancelled has ``WorkerContext/drain``
+/// to end, then it is broken off and the message goes back to the queue.
 package struct QueueWorker: Sendable {
   let context: WorkerContext
   let owner: String
@@ -97,8 +97,8 @@ package struct QueueWorker: Sendable {
     let found = try await context.storage.claim(owner: owner, now: context.now(), lease: context.lease)
     guard let lease = found else { return false }
     let stop = Doorbell()
-    // A task of its own, awaited right here: cancelling the worker must neither break a delivery off at once nor keep its
-    // outcome from being recorded. `stop` tells it that it was asked to end.
+    // A task of its own, awaited right here: cancelling the worker must neither break a delivery off at once nor keep
+    // its outcome from being recorded. `stop` tells it that it was asked to end.
     let work = Task { await handle(lease, stop: stop) }
     await withTaskCancellationHandler {
       await work.value
@@ -137,7 +137,7 @@ package struct QueueWorker: Sendable {
     // Timeouts of documents are bounded, so that a worker always comes back before it counts as hung.
     let timeout = min(max(options.timeout ?? notifier.defaultTimeout, .seconds(1)), .seconds(240))
     if isTurnOfAlternates(entry, since: context.now()) { await queueAlternates(of: lease) }
-    switch await context.gate.enter(options.id, deadline: timeout) {
+    switch await context.gate.enter(options.id, deadline: timeout, rate: DeliveryRate(options.options["rate"])) {
     case .later(let until, let reason):
       // Spread, so that they do not all come back at once.
       let spread = until.advanced(by: .milliseconds(Int64(min(max(context.random(), 0), 1) * 2000)))
@@ -201,8 +201,8 @@ package struct QueueWorker: Sendable {
 
   // MARK: Settling
 
-  /// Ends the lease; while the store is away it is tried again until the lease is over. Then the message goes out again,
-  /// with the same key.
+  /// Ends the lease; while the store is away it is tried again until the lease is over. Then the message goes out
+  /// again, with the same key.
   private func settle(
     _ lease: QueueLease, _ verdict: DeliveryVerdict, adding: [QueueEntry], channel: String?, stop: Doorbell
   ) async {

@@ -3,7 +3,8 @@ package import Logging
 package import Model
 package import Storage
 
-/// From an announcement to the queue: who hears of it, by which ways, in which words. Stores episode and messages as one step.
+/// From an announcement to the queue: who hears of it, by which ways, in which words. Stores episode and messages as
+/// one step.
 ///
 /// `notify` of the reaction's document says who: of its steps all are used, a step that is a list in itself is tried in
 /// order, its first usable channel now and the others if that one fails. Without `notify`: all enabled channels whose
@@ -32,7 +33,8 @@ package actor Router {
 
   /// Queues what has to be said; when this returns it is durable.
   /// - Returns: how many messages were new.
-  /// - Throws: what the store or the directory throws; nothing was stored then, and the same announcement may be given again.
+  /// - Throws: what the store or the directory throws; nothing was stored then, and the same announcement may be given
+  /// again.
   @discardableResult
   package func route(_ announcement: Announcement) async throws -> Int {
     guard let kind = MessageKind(announcement.kind) else {
@@ -71,7 +73,7 @@ package actor Router {
     let reaction = announcement.episode.key.reaction
     guard let notify = announcement.notify else {
       let matching = try await directory.matching(target: announcement.episode.key.target)
-      return await usable(matching).map { [$0] }
+      return await usable(matching, areNamed: false).map { [$0] }
     }
     let all = Dictionary(try await directory.options().map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
     var steps: [[NotificationOptions]] = []
@@ -89,24 +91,25 @@ package actor Router {
         // Switched off on purpose: the next in the list takes its place.
         if options.isEnabled { found.append(options) }
       }
-      found = await usable(found)
+      found = await usable(found, areNamed: true)
       if !found.isEmpty { steps.append(found) }
     }
     return steps
   }
 
-  /// Leaves out, with a problem, what nothing can be sent by.
-  private func usable(_ options: [NotificationOptions]) async -> [NotificationOptions] {
+  /// Leaves out what nothing can be sent by: with a problem, unless it merely has no recipients of its own and nobody
+  /// named it (a way out for messages that other programs queue).
+  private func usable(_ options: [NotificationOptions], areNamed: Bool) async -> [NotificationOptions] {
     var usable: [NotificationOptions] = []
     for option in options {
       guard let notifier = notifiers[option.type] else {
         await report(notifiers.unknownType(option))
         continue
       }
-      if recipients(option).isEmpty {
-        for problem in notifier.problems(option) { await report(problem) }
-      } else {
+      if !recipients(option).isEmpty {
         usable.append(option)
+      } else if areNamed {
+        for problem in notifier.problems(option) { await report(problem) }
       }
     }
     return usable

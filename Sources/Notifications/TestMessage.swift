@@ -42,8 +42,10 @@ package struct TestMessage: Sendable {
 
   /// Queues a test message by one channel and waits for its end, at most `limit`. A failure is final: a test is not
   /// tried again.
-  /// - Parameter name: the `_id` of a notification_options document; a disabled one can be tested, too, but is not sent.
-  /// - Throws: ``OperationError`` with `notFound`, `refused` (the document cannot be used), `failed` (the store is away).
+  /// - Parameter name: the `_id` of a notification_options document; a disabled one can be tested, too, but is not
+  /// sent.
+  /// - Throws: ``OperationError`` with `notFound`, `refused` (the document cannot be used), `failed` (the store is
+  /// away).
   package func send(option name: String, within limit: Duration = .seconds(30)) async throws(OperationError) -> Report {
     let options = try await self.options(name)
     let recipients = try self.recipients(options)

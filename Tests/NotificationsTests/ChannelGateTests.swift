@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import Notifications
 import TestKit
 import Testing
@@ -35,6 +36,44 @@ import Testing
     try await clock.sleepers(atLeast: 1)
     await gate.leave(1, channel: "ops")
     #expect(await second.value == .go(2))
+  }
+
+  @Test("a rate lets so many go at once, and gives each of the others a time of its own")
+  func rate() async throws {
+    let gate = ChannelGate(limit: 100, clock: clock, now: now)
+    let rate = try #require(DeliveryRate("3/m"))
+    func returns(_ count: Int) async -> [Int] {
+      var seconds: [Int] = []
+      for _ in 0..<count {
+        switch await gate.enter("ops", deadline: .seconds(60), rate: rate) {
+        case .go: seconds.append(0)
+        case .later(let date, _): seconds.append(Int(date.timeIntervalSince(Office.opening).rounded()))
+        }
+      }
+      return seconds
+    }
+    #expect(await returns(6) == [0, 0, 0, 20, 40, 60])
+    #expect(await gate.enter("pager", deadline: .seconds(60)) == .go(4))
+    clock.advance(by: .seconds(20))
+    #expect(await returns(2) == [0, 80])
+    clock.advance(by: .seconds(600))
+    #expect(await returns(4) == [0, 0, 0, 640])
+  }
+
+  static let rates: [(Value, Int, Double)] = [
+    ("10/m", 10, 60), ("5/s", 5, 1), ("100/h", 100, 3600), (30, 30, 60), (0.5, 1, 120),
+  ]
+
+  @Test("rates are written as messages in a time", arguments: rates)
+  func isRate(value: Value, count: Int, seconds: Double) {
+    #expect(DeliveryRate(value) == DeliveryRate(count: count, period: .seconds(seconds)))
+  }
+
+  static let noRates: [Value] = ["0/m", "10", "10/d", "-1/m", "/m", 0, -3, .double(.nan), .null]
+
+  @Test("what is no rate is none", arguments: noRates)
+  func isNone(value: Value) {
+    #expect(DeliveryRate(value) == nil)
   }
 
   @Test("a clock that was set back does not prolong a quiet beyond an hour")

@@ -19,6 +19,13 @@ import Transfer
     #expect(notifier.recipients(options) == ["ops@example.org", "Night <night@example.org>"])
   }
 
+  @Test("without a sender the service writes in its own name")
+  func sender() {
+    var options = Office.channel("ops", to: "ops@example.org")
+    options.options["from"] = nil
+    #expect(notifier.problems(options).isEmpty)
+  }
+
   struct Mistake: Sendable, CustomTestStringConvertible {
     var change: [String: Value]
     var expected: String

@@ -319,6 +319,19 @@ import Testing
     #expect(told(office) == ["5 ops firing"])
   }
 
+  @Test("while no document is known at all a message waits for some looks, then it is a dead letter")
+  func noDocuments() async throws {
+    let office = Office([])
+    let entry = QueueEntry(
+      id: "n1", key: nil, reaction: "mine", target: "web-1", type: "email", payload: ["subject": "Hello"],
+      created: office.now)
+    _ = try await office.storage.record(nil, queueing: [entry])
+    try await office.work(until: 60)
+    let settled = try #require(try await office.entries().first)
+    #expect(settled.state == .dead)
+    #expect(settled.attempts.map(\.outcome) == ["deferred", "deferred", "deferred", "gave_up"])
+  }
+
   @Test("what the peer asks for holds for the whole channel and for no other, and is at most an hour")
   func quiet() async throws {
     let office = Office { entry, options in
