@@ -9,12 +9,6 @@ internal import Testing
 
 @Suite("A target's worker", .timeLimit(.minutes(2)))
 struct AggregatorTests {
-  /// How many are asleep when nothing is due: the worker's supervisor, the keeper's tick, Host, and the wrappers; and
-  /// the supervisor above, which watches the deadline of the worker's start for 30 s.
-  private func asleep(_ rig: TargetRig, wrappers: Int) -> Int {
-    3 + wrappers + (rig.clock.now.offset < .seconds(30) ? 1 : 0)
-  }
-
   /// A rig whose one target is connected and has made its first looks.
   private func rig(
     _ host: ScriptedHost, metrics: [MetricPlan] = TargetRig.vitals, registry: MetricRegistry = .standard,
@@ -22,26 +16,16 @@ struct AggregatorTests {
   ) async throws -> TargetRig {
     let rig = TargetRig(registry: registry, connector: host)
     try await rig.want([TargetRig.target(metrics: metrics, known: known)])
-    try await settle(rig, wrappers: metrics.count)
+    try await rig.settle(wrappers: metrics.count, due: metrics.count + 1)
     return rig
   }
 
-  /// Lets the window of joining pass, and a second look, until all sleep until their next ticks.
-  private func settle(_ rig: TargetRig, wrappers: Int) async throws {
-    // At most: the window, the processors' second look and its window.
-    for step in [Asker.window, Vitals.CPU.warmUp, Asker.window] {
-      try await rig.clock.settles(atMost: asleep(rig, wrappers: wrappers) + 1)
-      if rig.clock.nextDeadline.map({ $0 <= rig.clock.now.advanced(by: step) }) ?? false { rig.clock.advance(by: step) }
-    }
-    try await rig.clock.settles(at: asleep(rig, wrappers: wrappers))
-  }
-
   /// Advances to the next tick at which a metric has a sample. Other deadlines, of supervisors, lie between.
-  private func tick(_ rig: TargetRig, _ metric: String = "Host", wrappers: Int) async throws {
+  private func tick(_ rig: TargetRig, _ metric: String = "Host", wrappers: Int, due: Int? = nil) async throws {
     let before = rig.story(metric).count
     for _ in 0..<10 where rig.story(metric).count == before {
       rig.clock.advance(to: try #require(rig.clock.nextDeadline))
-      try await settle(rig, wrappers: wrappers)
+      try await rig.settle(wrappers: wrappers, due: due)
     }
   }
 
@@ -81,7 +65,7 @@ struct AggregatorTests {
     let rig = try await rig(host, metrics: Array(TargetRig.vitals.prefix(3)))
     for _ in 0..<5 {
       let before = await host.asked.count
-      try await tick(rig, wrappers: 3)
+      try await tick(rig, wrappers: 3, due: 4)
       #expect(await host.asked.count == before + 1)
     }
     #expect(rig.story("Vitals.RAM").count == 6)
@@ -98,7 +82,7 @@ struct AggregatorTests {
     let rig = TargetRig(connector: host)
     try await rig.want([TargetRig.target(metrics: Array(TargetRig.vitals.prefix(1)))])
     // The keeper's pause besides its tick, and two wrappers that wait for a connection or their tick.
-    try await rig.clock.settles(at: asleep(rig, wrappers: 1) + 1)
+    try await rig.clock.settles(at: rig.asleep(wrappers: 1) + 1)
     #expect(
       rig.children().map { $0.prefix { $0 != ":" } } == [
         "Connection for web-1", "Host for web-1", "Vitals.CPU for web-1",
@@ -111,7 +95,7 @@ struct AggregatorTests {
       ])
     for _ in 0..<40 {
       rig.clock.advance(by: .milliseconds(500))
-      try await rig.clock.settles(at: asleep(rig, wrappers: 1) + 1)
+      try await rig.clock.settles(at: rig.asleep(wrappers: 1) + 1)
     }
     let errors = rig.story("Vitals.CPU")
     #expect(
@@ -120,10 +104,8 @@ struct AggregatorTests {
     #expect((2...3).contains(errors.count), "\(errors.count)")
     await host.accept()
     await host.script(DebianHost.script())
-    for _ in 0..<200 where !rig.story("Vitals.CPU").contains("RT value") {
-      rig.clock.advance(by: .milliseconds(250))
-      try await rig.clock.settles(atMost: 8)
-    }
+    await rig.aggregator.reconnect("web-1")
+    try await rig.settle(wrappers: 1)
     #expect(rig.story("Vitals.CPU").last == "RT value")
     #expect(await host.connections == 1)
     await rig.stop()
@@ -135,14 +117,23 @@ struct AggregatorTests {
     let rig = try await rig(host, metrics: Array(TargetRig.vitals.dropFirst().prefix(1)))
     await host.refuse(RemoteError(.unreachable, phase: .connect, "no"), times: 4)
     await host.end()
-    try await rig.clock.settles(at: asleep(rig, wrappers: 1) + 1)
+    try await rig.clock.settles(at: rig.asleep(wrappers: 1) + 1)
     #expect(rig.story("Connection") == ["event connected", "RT connected", "event lost", "RT lost"])
     // The host takes no connection after 1, 2, 4 and 8 s more, and does after another 16 s.
-    for _ in 0..<200 where await host.connections < 2 {
-      rig.clock.advance(by: .milliseconds(250))
-      try await rig.clock.settles(atMost: 8)
+    let lost = rig.clock.now
+    for second in [1, 3, 7, 15] {
+      while rig.clock.now < lost.advanced(by: .seconds(second)) {
+        rig.clock.advance(to: try #require(rig.clock.nextDeadline))
+        try await rig.clock.settles(at: rig.asleep(wrappers: 1) + 1)
+      }
     }
-    try await settle(rig, wrappers: 1)
+    while rig.clock.now < lost.advanced(by: .seconds(31)) {
+      rig.clock.advance(to: min(try #require(rig.clock.nextDeadline), lost.advanced(by: .seconds(31))))
+      let isDue = rig.clock.now == lost.advanced(by: .seconds(31))
+      if !isDue { try await rig.clock.settles(at: rig.asleep(wrappers: 1) + 1) }
+    }
+    try await eventually("connected") { await host.connections == 2 }
+    try await rig.settle(wrappers: 1)
     let events = rig.story("Connection").filter { $0.hasPrefix("event") }
     #expect(
       events == ["event connected", "event lost"] + Array(repeating: "event failed", count: 4) + ["event connected"])
@@ -162,9 +153,9 @@ struct AggregatorTests {
     var metrics = Array(TargetRig.vitals.dropFirst().prefix(2))
     let rig = try await rig(host, metrics: metrics)
     rig.clock.advance(by: .milliseconds(10))
-    try await rig.clock.settles(at: asleep(rig, wrappers: 2))
+    try await rig.clock.settles(at: rig.asleep(wrappers: 2))
     rig.clock.advance(to: .init(offset: .seconds(3)))
-    try await settle(rig, wrappers: 2)
+    try await rig.settle(wrappers: 2)
     metrics[0].interval = .seconds(5)
     try await rig.want([TargetRig.target(metrics: metrics)])
     try await eventually("replaced") { rig.children().contains("Vitals.RAM for web-1: running 0 s, 0 restarts") }
@@ -173,11 +164,11 @@ struct AggregatorTests {
         "Connection for web-1: running 3 s, 0 restarts", "Host for web-1: running 3 s, 0 restarts",
         "Vitals.RAM for web-1: running 0 s, 0 restarts", "Vitals.Swap for web-1: running 3 s, 0 restarts",
       ])
-    try await settle(rig, wrappers: 2)
+    try await rig.settle(wrappers: 2)
     // Switched off, and another added.
     try await rig.want([TargetRig.target(metrics: [TargetRig.vitals[2], TargetRig.vitals[3]])])
     try await eventually("swapped") { rig.children().count == 4 && !rig.children()[2].contains("RAM") }
-    try await settle(rig, wrappers: 2)
+    try await rig.settle(wrappers: 2)
     #expect(
       rig.children().map { $0.prefix { $0 != ":" } }.suffix(2) == ["Vitals.Swap for web-1", "Vitals.Disk for web-1"])
     // No metrics at all.
@@ -199,7 +190,7 @@ struct AggregatorTests {
     let bogus = MetricPlan(metric: "Vitals.Rum", interval: .seconds(10))
     let rig = TargetRig(connector: host)
     try await rig.want([TargetRig.target(metrics: [bogus, TargetRig.vitals[1]])])
-    try await settle(rig, wrappers: 2)
+    try await rig.settle(wrappers: 2)
     #expect(rig.story("Vitals.RAM") == ["RT value"])
     #expect(rig.children().contains("Undefined Vitals.Rum for web-1: running 0 s, 0 restarts"))
     #expect(
@@ -240,13 +231,13 @@ struct AggregatorTests {
       TargetRig.target(metrics: [TargetRig.vitals[1], MetricPlan(metric: "Vitals.Disk", interval: .seconds(10))])
     ])
     // Vitals.Disk does not sleep: it waits for its answer.
-    try await settle(rig, wrappers: 1)
+    try await rig.settle(wrappers: 1)
     for _ in 0..<3 { try await tick(rig, "Vitals.RAM", wrappers: 1) }
     #expect(rig.story("Vitals.RAM") == Array(repeating: "RT value", count: 4))
     #expect(rig.story("Vitals.Disk") == [])
     #expect(await host.asked.filter { $0 == [df] }.count == 1)
     await host.release()
-    try await settle(rig, wrappers: 2)
+    try await rig.settle(wrappers: 2)
     #expect(rig.story("Vitals.Disk") == ["RT value"])
     await rig.stop()
   }
@@ -257,32 +248,26 @@ struct AggregatorTests {
     let gate = Link()
     let rig = TargetRig(connector: host) { await gate.connected(after: 0) }
     try await rig.want([TargetRig.target(metrics: [TargetRig.vitals[1]])])
-    // The keeper waits with its first samples: its tick, its pulse, the supervisor; the wrappers with theirs: 2 pulses.
-    for _ in 0..<20 {
-      try await rig.clock.settles(atMost: 8)
-      rig.clock.advance(by: .seconds(10))
+    // The keeper, Host and the metric wait with their first samples: a pulse each; the supervisor, and for 30 s the one
+    // above.
+    try await eventually("both have asked") {
+      await rig.aggregator.worker(of: "web-1")?.shared.asker.gatheredCount == 2
     }
-    try await rig.clock.settles(atMost: 8)
+    rig.clock.advance(by: Asker.window)
+    try await eventually("stuck") { rig.samples.all.count == 4 }
+    try await rig.clock.settles(at: 5)
     let asked = await host.asked.count
-    #expect(asked <= 2)
+    for _ in 0..<20 {
+      rig.clock.advance(by: .seconds(10))
+      try await rig.clock.settles(at: rig.clock.now.offset < .seconds(30) ? 5 : 4)
+    }
+    #expect(await host.asked.count == asked)
     #expect(rig.children().allSatisfy { $0.hasSuffix("running 200 s, 0 restarts") }, "\(rig.children())")
     await gate.up(host, at: .zero)
-    try await settle(rig, wrappers: 1)
+    try await rig.settle(wrappers: 1)
     let before = await host.asked.count
     try await tick(rig, wrappers: 1)
     #expect(await host.asked.count == before + 1)
     await rig.stop()
-  }
-}
-
-extension ManualClock {
-  /// As ``settles(at:)``, for moments at which it depends on the phase how many are asleep.
-  func settles(atMost count: Int) async throws {
-    let last = EventLog<Int>(capacity: 100_000)
-    try await eventually("a steady number of sleepers, at most \(count), now \(sleeperCount)") {
-      last.append(self.sleeperCount)
-      let recent = last.all.suffix(300)
-      return recent.count == 300 && Set(recent).count == 1 && recent.allSatisfy { (1...count).contains($0) }
-    }
   }
 }

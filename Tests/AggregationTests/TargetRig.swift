@@ -62,6 +62,47 @@ final class TargetRig: Sendable {
     return specs
   }
 
+  /// How many are asleep when nothing is due: the worker's supervisor, the keeper's tick, Host, and the wrappers; and
+  /// the supervisor above, which watches the deadline of the worker's start for 30 s.
+  func asleep(wrappers: Int) -> Int { 3 + wrappers + (clock.now.offset < .seconds(30) ? 1 : 0) }
+
+  /// Lets who has asked be answered, and the processors be looked at twice, until all sleep until their next ticks.
+  ///
+  /// - Parameter due: how many, with Host, ask together first; nil: whoever comes.
+  func settle(_ target: String = "web-1", wrappers: Int, due: Int? = nil) async throws {
+    let departures = EventLog<Int>()
+    try await eventually("all sleep until their next tick, \(asleep(wrappers: wrappers)) of \(clock.sleeperCount)") {
+      guard let asker = await self.aggregator.worker(of: target)?.shared.asker else { return false }
+      let gathered = await asker.gatheredCount
+      if gathered > 0 {
+        if departures.all.isEmpty, let due, gathered < due { return false }
+        // Others who are due at this moment have time to come.
+        guard await self.isCalm({ await asker.gatheredCount }) else { return false }
+        departures.append(gathered)
+        self.clock.advance(by: Asker.window)
+        return false
+      }
+      let expected = self.asleep(wrappers: wrappers)
+      guard self.clock.sleeperCount == expected, await self.isCalm({ self.clock.sleeperCount }) else { return false }
+      guard self.clock.sleeperCount == expected else { return false }
+      guard let next = self.clock.nextDeadline, next <= self.clock.now.advanced(by: Vitals.CPU.warmUp) else {
+        return true
+      }
+      self.clock.advance(to: next)
+      return false
+    }
+  }
+
+  /// Whether a figure stays the same while others have many turns.
+  private func isCalm(_ figure: @Sendable () async -> Int) async -> Bool {
+    let first = await figure()
+    for _ in 0..<300 {
+      await Task.yield()
+      if await figure() != first { return false }
+    }
+    return true
+  }
+
   func stop() async {
     life.cancel()
     _ = await life.result

@@ -71,6 +71,8 @@ package actor Aggregator {
   /// Ends the wait before the next attempt to connect, after something was mended.
   package func reconnect(_ target: String) async { await entries[target]?.link.hurry() }
 
+  func worker(of target: String) -> TargetWorker? { entries[target]?.worker }
+
   private func spec(_ wanted: AggregationTarget) -> ChildSpec {
     let name = wanted.target.name
     return ChildSpec(

@@ -85,7 +85,7 @@ actor ConnectionKeeper: Supervised {
 
   /// A fenced life has a successor that may have filled the link already.
   private func leave() async {
-    if context.fence.isCurrent || Task.isCancelled { await shared.link.leave() }
+    if context.fence.isCurrent { await shared.link.leave() }
   }
 
   private static func connect(_ connector: any Connector) async -> Result<any Remote, RemoteError> {

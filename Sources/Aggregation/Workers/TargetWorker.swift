@@ -11,7 +11,7 @@ actor TargetWorker: Branch {
   private nonisolated let supervisor: Supervisor
   private let target: String
   private let settings: AggregationSettings
-  private let shared: TargetShared
+  let shared: TargetShared
   private let logger: Logger
   private var plan: AggregationPlan
   /// The children may not be those of the plan.
@@ -78,9 +78,6 @@ actor TargetWorker: Branch {
   }
 
   nonisolated func snapshot() -> TreeNode { supervisor.snapshot() }
-
-  /// Waits until the children are those of the plan; for tests and for commands that need it.
-  func isUpToDate() -> Bool { !isOutdated }
 
   private func keepUpToDate() async {
     do { try await supervisor.ready() } catch { return }
