@@ -201,6 +201,24 @@ internal import Testing
     }
   }
 
+  @Test("The deepest text that the parser takes does not end a thread with a small stack")
+  func smallStack() async {
+    let texts = [
+      "a: " + String(repeating: "{a: ", count: 990) + "1" + String(repeating: "}", count: 990),
+      "a: " + String(repeating: "[", count: 990) + String(repeating: "]", count: 990),
+      String(repeating: "- ", count: 990) + "x",
+    ]
+    let reasons = await withCheckedContinuation { (continuation: CheckedContinuation<[String], Never>) in
+      let thread = Thread {
+        let files = texts.map { DocumentFiles.read(Array($0.utf8), file: "f", base: Self.base) }
+        continuation.resume(returning: files.flatMap { $0.problems.map(\.reason) })
+      }
+      thread.stackSize = 256 << 10
+      thread.start()
+    }
+    #expect(reasons == Array(repeating: "nested deeper than 64 levels", count: 3))
+  }
+
   @Test("A file with far too many values is refused before it is composed")
   func tooMany() {
     let yaml = "kind: target\nlabels: [" + String(repeating: "a,", count: 650_000) + "]\n"

@@ -30,16 +30,22 @@ package struct DocumentText: Sendable {
       refuse(file, Self.lineOfInvalidByte(bytes), "the text is not UTF-8", "save the file as UTF-8")
       return
     }
-    var composer = YAMLComposer(file: file)
-    let chunks = isJSON ? [YAMLChunk(firstLine: 1, text: JSONEscapes.joined(text))] : YAMLChunk.split(text)
-    for chunk in chunks.prefix(Self.documents) {
-      composer.compose(chunk)
-      if composer.isExhausted { break }
+    let read = DeepWork.run { () -> (parts: [Part], problems: [Problem], lineBeyond: Int?) in
+      let chunks =
+        isJSON ? [YAMLChunk(firstLine: 1, text: JSONEscapes.joined(text))] : YAMLChunk.split(text)
+      var composer = YAMLComposer(file: file)
+      for chunk in chunks.prefix(Self.documents) where !composer.isExhausted { composer.compose(chunk) }
+      let beyond = chunks.count > Self.documents ? chunks[Self.documents].firstLine : nil
+      return (composer.parts, composer.problems, beyond)
     }
-    parts = composer.parts
-    problems = composer.problems
-    if chunks.count > Self.documents {
-      refuse(file, chunks[Self.documents].firstLine, "more than \(Self.documents) documents in one file", "split it")
+    guard let read else {
+      refuse(file, nil, "the file was not read in time", "try again; the machine may be out of threads")
+      return
+    }
+    parts = read.parts
+    problems = read.problems
+    if let line = read.lineBeyond {
+      refuse(file, line, "more than \(Self.documents) documents in one file", "split it")
     }
   }
 
