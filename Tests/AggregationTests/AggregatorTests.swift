@@ -248,18 +248,18 @@ struct AggregatorTests {
     let gate = Link()
     let rig = TargetRig(connector: host) { await gate.connected(after: 0) }
     try await rig.want([TargetRig.target(metrics: [TargetRig.vitals[1]])])
-    // The keeper, Host and the metric wait with their first samples: a pulse each; the supervisor, and for 30 s the one
-    // above.
+    // The keeper, Host and the metric wait with their first samples. Asleep: who minds them, the supervisor, and for
+    // 30 s the one above.
     try await eventually("both have asked") {
       await rig.aggregator.worker(of: "web-1")?.shared.asker.gatheredCount == 2
     }
     rig.clock.advance(by: Asker.window)
     try await eventually("stuck") { rig.samples.all.count == 4 }
-    try await rig.clock.settles(at: 5)
+    try await rig.clock.settles(at: 3)
     let asked = await host.asked.count
     for _ in 0..<20 {
       rig.clock.advance(by: .seconds(10))
-      try await rig.clock.settles(at: rig.clock.now.offset < .seconds(30) ? 5 : 4)
+      try await rig.clock.settles(at: rig.clock.now.offset < .seconds(30) ? 3 : 2)
     }
     #expect(await host.asked.count == asked)
     #expect(rig.children().allSatisfy { $0.hasSuffix("running 200 s, 0 restarts") }, "\(rig.children())")
@@ -269,5 +269,41 @@ struct AggregatorTests {
     try await tick(rig, wrappers: 1)
     #expect(await host.asked.count == before + 1)
     await rig.stop()
+  }
+
+  @Test("A metric that saves on change writes once for a constant value, and a new metric is one type")
+  func savesOnChange() async throws {
+    let host = ScriptedHost(script: DebianHost.script())
+    await host.file("/motd", "hello")
+    let plan = MetricPlan(metric: "Test.Motd", interval: .seconds(10), options: ["path": "/motd"])
+    let rig = try await rig(host, metrics: [plan], registry: MetricRegistry([Motd.self]))
+    for _ in 0..<3 { try await tick(rig, wrappers: 1, due: 2) }
+    #expect(rig.story("Test.Motd") == ["RT value"])
+    await host.file("/motd", "good bye")
+    try await tick(rig, wrappers: 1, due: 2)
+    #expect(rig.samples.all.filter { $0.series.metric == "Test.Motd" }.map(\.value) == ["hello", "good bye"])
+    await rig.stop()
+  }
+}
+
+/// Saves a file's text when it changed.
+private struct Motd: Metric {
+  static let name = "Test.Motd"
+  static let options: Set<String> = ["path"]
+  private let path: String
+  private var last: Value?
+
+  init(plan: MetricPlan) throws(MetricRefused) {
+    guard let path = plan.options["path"]?.text else { throw MetricRefused(path: "path", reason: "is missing") }
+    self.path = path
+  }
+
+  mutating func questions(_ host: HostFacts?) -> [Question] { [.read(path: path)] }
+
+  mutating func gathered(from answers: [Answer], at moment: Moment) -> [Gathered] {
+    guard case .content(let bytes, _)? = answers.first else { return [.error("\(path) could not be read")] }
+    let value: Value = .string(String(decoding: bytes, as: UTF8.self))
+    defer { last = value }
+    return [value == last ? .unchanged : .value(value)]
   }
 }

@@ -62,9 +62,9 @@ final class TargetRig: Sendable {
     return specs
   }
 
-  /// How many are asleep when nothing is due: the worker's supervisor, the keeper's tick, Host, and the wrappers; and
-  /// the supervisor above, which watches the deadline of the worker's start for 30 s.
-  func asleep(wrappers: Int) -> Int { 3 + wrappers + (clock.now.offset < .seconds(30) ? 1 : 0) }
+  /// How many are asleep when nothing is due: the worker's supervisor, who minds slow neighbours, the keeper's
+  /// tick, Host, and the wrappers; and the supervisor above, which watches the deadline of the worker's start for 30 s.
+  func asleep(wrappers: Int) -> Int { 4 + wrappers + (clock.now.offset < .seconds(30) ? 1 : 0) }
 
   /// Lets who has asked be answered, and the processors be looked at twice, until all sleep until their next ticks.
   ///

@@ -30,6 +30,11 @@ actor Emitter {
   /// The last stamp of each series; beyond ``stampLimit`` those of earlier seconds are forgotten.
   private var stamps: [Key: (tag: Int64, n: Int)] = [:]
   private static let stampLimit = 512
+  /// Lives that wait for a neighbour to take what they hand over: at most one entry for each.
+  private var waiting: [Int: ChildContext] = [:]
+  private var nextNumber = 0
+  /// Well below the shortest heartbeat.
+  private static let pulse: Duration = .seconds(20)
 
   init(timeline: Timeline, outlet: @escaping Outlet) {
     self.timeline = timeline
@@ -47,7 +52,25 @@ actor Emitter {
       case .error(let text): Sample(series: series, type: draft.type, at: date, n: n, error: text)
       }
     }
-    await beating(context, timeline) { [outlet] in await outlet(samples) }
+    await handOver(context) { [outlet] in await outlet(samples) }
+  }
+
+  /// Runs `body`, which may wait for a slow neighbour; meanwhile the life that waits is not taken for hung.
+  func handOver(_ context: ChildContext, _ body: @Sendable () async -> Void) async {
+    nextNumber += 1
+    let number = nextNumber
+    context.beat()
+    waiting[number] = context
+    await body()
+    waiting[number] = nil
+    context.beat()
+  }
+
+  /// Beats for those who wait for a neighbour, until it is cancelled.
+  func mind() async {
+    while (try? await timeline.sleep(timeline.now() + Self.pulse)) != nil {
+      for context in waiting.values { context.beat() }
+    }
   }
 
   private func stamp(_ key: Key, _ tag: Int64) -> Int {
@@ -60,20 +83,6 @@ actor Emitter {
     stamps[key] = (tag, 0)
     return 0
   }
-}
-
-/// Runs `body`, which may wait for a slow neighbour, and meanwhile shows that this life is not hung.
-func beating(_ context: ChildContext, _ timeline: Timeline, _ body: @Sendable () async -> Void) async {
-  // Owned here, and cancelled before this returns.
-  let pulse = Task {
-    while true {
-      context.beat()
-      try await timeline.sleep(timeline.now() + .seconds(20))
-    }
-  }
-  await body()
-  pulse.cancel()
-  context.beat()
 }
 
 /// What is known of a target, shared by its wrappers, and told to whoever keeps `detected_specs` when it changes.

@@ -66,8 +66,9 @@ actor TargetWorker: Branch {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await self.supervisor.run() }
         group.addTask { await self.keepUpToDate() }
+        group.addTask { await self.shared.emitter.mind() }
         defer { group.cancelAll() }
-        // The other one ends only when this life is cancelled.
+        // The others end only when this life is cancelled.
         try await group.next()
       }
     } catch {

@@ -90,7 +90,7 @@ actor Wrapper: Supervised {
       case .unchanged: break
       case .again(let after): again = after
       case .facts(let facts):
-        await beating(context, shared.timeline) { [board = shared.facts] in await board.update(facts) }
+        await shared.emitter.handOver(context) { [board = shared.facts] in await board.update(facts) }
       }
     }
     await shared.emitter.emit(drafts, series: series, at: moment.at, context: context)
