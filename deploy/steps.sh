@@ -36,7 +36,7 @@ install_packages() {
     esac
   done
   if [ ${#missing[@]} -eq 0 ]; then
-    step "all $# Debian packages are installed"
+    step "installed already: $*"
     return
   fi
   step "installing Debian packages: ${missing[*]}"
