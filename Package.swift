@@ -10,7 +10,6 @@ let packages: [String: Package.Dependency] = [
   "swift-metrics": .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
   "swift-crypto": .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
   "swift-argument-parser": .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-  "swift-async-algorithms": .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.0.0"),
   "swift-configuration": .package(url: "https://github.com/apple/swift-configuration", from: "1.0.0"),
   "swift-service-lifecycle": .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
   "hummingbird": .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.5.0"),
@@ -22,9 +21,8 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let asyncAlgorithms: Target.Dependency = .product(name: "AsyncAlgorithms", package: "swift-async-algorithms")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
-let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
@@ -75,12 +73,12 @@ let rooms: [Room] = [
     [
       "Supervision", "Threads", "Model", "Remote", "SSH", "Storage", "SQLiteStorage", "Transfer", "Aggregation",
       "Reactions", "Notifications", "Gateway",
-      lifecycle, asyncAlgorithms, configuration, yams, crypto, logging, metrics,
+      unixSignals, configuration, yams, crypto, logging, metrics,
     ]),
 ]
 
 let programs: [Room] = [
-  Room("syscrap", ["App", "Model", "Transfer", arguments, logging]),
+  Room("syscrap", ["App", "Model", "Storage", "Transfer", arguments, logging, metrics]),
   Room("Benchmark", ["Model", "Remote", "SSH", "Threads", arguments, logging]),
 ]
 

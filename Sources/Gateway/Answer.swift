@@ -13,17 +13,44 @@ enum Answer {
   static func text(
     _ text: String, type: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok
   ) -> Response {
-    Response(
+    let buffer = ByteBuffer(string: text)
+    return Response(
       status: status, headers: [.contentType: type, .cacheControl: "no-store"],
-      body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+      body: buffer.readableBytes > pieceSize ? inPieces(buffer) : ResponseBody(byteBuffer: buffer))
+  }
+
+  /// Large answers leave piece by piece: a connection's progress can be seen only between pieces.
+  private static let pieceSize = 64 << 10
+
+  private static func inPieces(_ whole: ByteBuffer) -> ResponseBody {
+    ResponseBody(contentLength: whole.readableBytes) { writer in
+      var rest = whole
+      while let piece = rest.readSlice(length: min(pieceSize, rest.readableBytes)), piece.readableBytes > 0 {
+        try await writer.write(piece)
+      }
+      try await writer.finish(nil)
+    }
   }
 
   static func failure(_ error: OperationError) -> Response {
     json(
       [
         "code": .string(error.code.rawValue), "message": .string(error.message),
-        "problems": .array(error.problems.map(value)),
+        "problems": .array(error.problems.map(\.value)),
       ], status: status(error.code))
+  }
+
+  /// An error that has a status of its own, in the one shape.
+  static func failure(_ status: HTTPResponse.Status, _ code: OperationError.Code, _ message: String) -> Response {
+    json(["code": .string(code.rawValue), "message": .string(message), "problems": []], status: status)
+  }
+
+  /// 429: to be asked again after some time.
+  static func tooMany(wait: Duration) -> Response {
+    let seconds = max(1, wait.components.seconds + 1)
+    var response = failure(.tooManyRequests, .denied, "too many wrong tokens: wait \(seconds) s")
+    response.headers[.retryAfter] = "\(seconds)"
+    return response
   }
 
   static func status(_ code: OperationError.Code) -> HTTPResponse.Status {
@@ -37,30 +64,21 @@ enum Answer {
     }
   }
 
-  static func value(_ problem: Problem) -> Value {
-    var fields: [String: Value] = [
-      "level": .string(problem.level.rawValue), "kind": .string(problem.kind), "id": .string(problem.id),
-      "path": .string(problem.path), "reason": .string(problem.reason),
-    ]
-    if let hint = problem.hint { fields["hint"] = .string(hint) }
-    if let file = problem.file { fields["file"] = .string(file) }
-    if let line = problem.line { fields["line"] = .int(Int64(line)) }
-    if let since = problem.since { fields["since"] = .date(since) }
-    return .object(fields)
-  }
-
   static func value(_ report: ApplyReport) -> Value {
     [
       "items": .array(
         report.items.map { ["kind": .string($0.kind), "id": .string($0.id), "outcome": .string($0.outcome)] }),
-      "problems": .array(report.problems.map(value)),
+      "problems": .array(report.problems.map(\.value)),
     ]
   }
 
   /// A part of the path, percent-decoding undone.
-  static func parameter(_ name: String, _ context: BasicRequestContext) throws -> String {
+  static func parameter(_ name: String, _ context: GatewayContext) throws -> String {
     guard let raw = context.parameters.get(name) else { throw OperationError(.usage, "the path lacks \(name)") }
-    return String(raw).removingPercentEncoding ?? String(raw)
+    guard let plain = raw.removingPercentEncoding else {
+      throw OperationError(.usage, "the path's part for \(name) is not percent-encoded UTF-8")
+    }
+    return plain
   }
 
   static func flag(_ name: String, _ request: Request) -> Bool {
@@ -88,6 +106,10 @@ enum Answer {
   }
 
   static func body(_ request: Request, limit: Int) async throws -> Value {
+    // Who announces too much is told before it is read.
+    if let announced = request.headers[.contentLength].flatMap({ Int($0) }), announced > limit {
+      throw HTTPError(.contentTooLarge)
+    }
     let buffer = try await request.body.collect(upTo: limit)
     if buffer.readableBytes == 0 { return .object([:]) }
     do {

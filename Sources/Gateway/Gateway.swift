@@ -4,6 +4,7 @@ internal import HummingbirdCore
 package import Logging
 package import Model
 internal import NIOCore
+internal import NIOPosix
 internal import Supervision
 
 /// The one listening socket: the HTTP API, the page, /healthz, /readyz and /metrics.
@@ -13,26 +14,50 @@ package struct Gateway: Supervised {
   private let configuration: GatewayConfiguration
   private let operations: any Operations
   private let sessions: SessionBook
-  private let onListening: @Sendable (_ url: String) async -> Void
+  private let onListening: @Sendable (_ url: String, _ oneTimeToken: String) async -> Void
+  private let clock: any Clock<Duration>
   private let logger: Logger
 
-  /// - Parameter onListening: called with the base URL once the socket is bound.
+  /// - Parameters:
+  ///   - clock: for the ages of tokens and sessions, and for the signs of life in streams.
+  ///   - onListening: called once the socket is bound, with the base URL and a token that opens one session.
   package init(
     _ configuration: GatewayConfiguration, operations: any Operations, logger: Logger,
-    onListening: @escaping @Sendable (_ url: String) async -> Void = { _ in }
+    clock: any Clock<Duration> = ContinuousClock(),
+    onListening: @escaping @Sendable (_ url: String, _ oneTimeToken: String) async -> Void = { _, _ in }
   ) {
     self.configuration = configuration
     self.operations = operations
     self.onListening = onListening
+    self.clock = clock
     self.logger = logger
-    let start = ContinuousClock.now
-    sessions = SessionBook(sessionLife: configuration.sessionLife) { ContinuousClock.now - start }
+    sessions = SessionBook(sessionLife: configuration.sessionLife, now: Self.stopwatch(clock))
   }
 
-  /// A token for the page's address that opens one session within ten minutes.
-  package func oneTimeToken() async -> String { await sessions.makeToken() }
-
+  /// Listens and answers until cancelled. May be run again, on the same address, once it has ended; sessions stay good.
+  ///
+  /// When cancelled it takes no more requests, ends streams, gives answers under way ``GatewayConfiguration/grace``, and
+  /// ends.
   package func run() async throws {
+    let connections = ConnectionBook(limit: configuration.connectionLimit)
+    let application = try application(connections)
+    // Not a child task: cancelling it at once would cut off the answer that tells of the reload or the restart.
+    let work = Task { try await application.run() }
+    let grace = TimeAmount(configuration.grace)
+    let result = await withTaskCancellationHandler {
+      await work.result
+    } onCancel: {
+      connections.beginClosing()
+      MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: grace) {
+        connections.closeAll()
+        work.cancel()
+      }
+    }
+    try Task.checkCancellation()
+    try result.get()
+  }
+
+  private func application(_ connections: ConnectionBook) throws -> some ApplicationProtocol {
     var quiet = logger
     // Hummingbird tells of every connection at info.
     quiet.logLevel = max(logger.logLevel, .warning)
@@ -43,25 +68,32 @@ package struct Gateway: Supervised {
       try UnixSocketFile.prepare(path)
       address = .unixDomainSocket(path: path)
     }
-    let listening = onListening
-    let place = configuration.address
-    let application = Application(
-      router: Routes(configuration: configuration, operations: operations, sessions: sessions).router(),
-      configuration: ApplicationConfiguration(
-        address: address, serverName: "syscrap",
-        availableConnectionsDelegate: MaximumAvailableConnections(configuration.connectionLimit)),
+    let (listening, sessions, place, limits) = (onListening, sessions, configuration.address, configuration.limits)
+    return Application(
+      router: Routes(configuration: configuration, operations: operations, sessions: sessions, clock: clock).router(),
+      server: .http1(
+        configuration: .init(
+          additionalChannelHandlers: [ConnectionGuard(book: connections, limits: limits)],
+          httpDecoderConfiguration: .init(
+            maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 100))),
+      configuration: ApplicationConfiguration(address: address, serverName: "syscrap"),
       onServerRunning: { channel in
         switch place {
         case .unix(let path):
           UnixSocketFile.restrict(path)
-          await listening("unix:\(path)")
+          await listening("unix:\(path)", await sessions.makeToken())
         case .tcp(let host, _):
           let port = channel.localAddress?.port ?? 0
-          await listening("http://\(host.contains(":") ? "[\(host)]" : host):\(port)")
+          await listening("http://\(host.contains(":") ? "[\(host)]" : host):\(port)", await sessions.makeToken())
         }
+        connections.listen(on: channel)
       },
       logger: quiet)
-    try await application.run()
-    try Task.checkCancellation()
+  }
+
+  /// The time since now on that clock.
+  private static func stopwatch(_ clock: some Clock<Duration>) -> @Sendable () -> Duration {
+    let start = clock.now
+    return { start.duration(to: clock.now) }
   }
 }

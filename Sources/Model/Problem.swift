@@ -50,3 +50,18 @@ extension Problem: CustomStringConvertible {
     return parts.joined(separator: ": ") + (hint.map { " (\($0))" } ?? "")
   }
 }
+
+extension Problem {
+  /// In the shape that the API shows.
+  package var value: Value {
+    var fields: [String: Value] = [
+      "level": .string(level.rawValue), "kind": .string(kind), "id": .string(id), "path": .string(path),
+      "reason": .string(reason),
+    ]
+    fields["hint"] = hint.map(Value.string)
+    fields["file"] = file.map(Value.string)
+    fields["line"] = line.map { .int(Int64($0)) }
+    fields["since"] = since.map(Value.date)
+    return .object(fields)
+  }
+}

@@ -9,6 +9,9 @@ package struct Secret: Sendable, CustomStringConvertible, CustomDebugStringConve
   package var debugDescription: String { "[secret]" }
   package var customMirror: Mirror { Mirror(self, children: []) }
 
+  /// The bytes, for the one who has to show them to a peer. Not to be kept, logged or put into an error.
+  package func reveal() -> [UInt8] { bytes }
+
   /// A C string cannot carry a NUL byte: such a secret would be cut short in silence.
   var holdsNUL: Bool { bytes.contains(0) }
 

@@ -57,7 +57,7 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
   package func destroyTimer(_ handler: any TimerHandler) {}
 
   private func find(_ label: String, _ dimensions: [(String, String)], _ kind: Series.Kind) -> Series {
-    let name = Name(label: Self.prefix + Self.cleaned(label), dimensions: Self.rendered(dimensions))
+    let name = Name(label: Self.prefixed(label), dimensions: Self.rendered(dimensions))
     return state.withLock { state in
       if let known = state.series[name] { return known }
       let made = Series(kind)
@@ -87,6 +87,11 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
     }
     out += "# TYPE \(Self.prefix)metrics_refused_total counter\n\(Self.prefix)metrics_refused_total \(refused)\n"
     return out
+  }
+
+  private static func prefixed(_ label: String) -> String {
+    let clean = cleaned(label)
+    return clean.hasPrefix(prefix) ? clean : prefix + clean
   }
 
   /// Metric names are `[a-zA-Z_:][a-zA-Z0-9_:]*`.

@@ -1,0 +1,114 @@
+internal import Aggregation
+internal import FoundationEssentials
+internal import Logging
+internal import Model
+internal import Notifications
+internal import Reactions
+internal import SSH
+internal import Storage
+internal import Supervision
+internal import Threads
+internal import Transfer
+
+/// Everything the service is made of, made once and handed on. ``Plantation`` puts the lives among it into a tree.
+struct Parts: Sendable {
+  let configuration: Configuration
+  let storage: any Storage
+  let logger: Logger
+  let registry: PrometheusRegistry
+  let clock: any Clock<Duration> = ContinuousClock()
+  let now: @Sendable () -> Date = { Date() }
+  let instance: String
+  let pool: BlockingPool
+  let loops: EventLoopGroup
+  let engine: TransferEngine
+  let book: DocumentBook
+  let desk: DocumentDesk
+  let recorder: Recorder
+  let board = FleetBoard()
+  let pipeline: Pipeline
+  let aggregator: Aggregator
+  let reactions: ReactionDirectory
+  let connectors: Connectors
+  let workers: WorkerContext
+  let notices: SelfNotices
+  let trouble: TroubleDesk
+
+  init(
+    configuration: Configuration, storage: any Storage, registry: PrometheusRegistry, logger: Logger
+  ) throws {
+    self.configuration = configuration
+    self.storage = storage
+    self.registry = registry
+    self.logger = logger
+    let (now, clock, host) = (now, clock, ProcessName.host)
+    instance = "\(host)/\(ProcessName.pid)"
+    pool = BlockingPool(named: "files", threads: 2)
+    loops = try EventLoopGroup(count: 2)
+    engine = try TransferEngine(logger: logger)
+    book = DocumentBook(storage: storage, checks: .standard, now: now)
+    desk = DocumentDesk(storage: storage, checks: .standard)
+    trouble = TroubleDesk(logger: logger, now: now)
+
+    let (book, board, trouble) = (book, board, trouble)
+    let limits = LimitsBoard()
+    recorder = Recorder(store: storage, clock: clock, now: now, limits: { limits[$0] })
+    let notifiers = BuiltIn.notifiers(engine, host: host)
+    let doorbell = Doorbell()
+    let directory = Directory(
+      options: { try await book.known().set.notificationOptions }, target: { await book.snapshot.targets[$0] })
+    let report: ProblemReport = { await trouble.note($0) }
+    let router = Router(
+      storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell, report: report, logger: logger)
+    pipeline = Pipeline(
+      storage: storage, recorder: recorder, board: board, exchange: SampleExchange(), book: book, router: router)
+    notices = SelfNotices(
+      storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell,
+      notify: configuration.notices.notify ?? [], host: host, logger: logger, now: now)
+    let (notices, pipeline) = (notices, pipeline)
+    let settings = Notificator.Settings(configuration.notificator, instance: instance)
+    workers = WorkerContext(
+      storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell,
+      gate: ChannelGate(limit: settings.deliveriesPerChannel, clock: clock, now: now), report: report,
+      notice: { _ = await notices.post($0) }, clock: clock, now: now, logger: logger)
+
+    connectors = Connectors(
+      configuration: configuration.ssh, group: loops, metrics: SSHMetrics(factory: registry), logger: logger,
+      pool: pool)
+    let connectors = connectors
+    aggregator = Aggregator(
+      AggregationSettings(
+        registry: BuiltIn.metrics, connector: { connectors.connector(for: $0) },
+        outlet: { await pipeline.take($0) },
+        report: { name, facts in
+          guard let id = await book.snapshot.targets[name]?.id, let fields = facts.value.fields else { return }
+          do {
+            try await storage.mergeDetectedSpecs(fields, targetID: id)
+          } catch {
+            logger.warning(
+              "What a host is could not be stored", metadata: ["target.name": "\(name)", "error": "\(error)"])
+          }
+        }, problem: { await trouble.note($0) }, now: now))
+    reactions = ReactionDirectory(pipeline: pipeline, clock: clock, now: now, trouble: trouble, logger: logger)
+    self.limits = limits
+  }
+
+  let limits: LimitsBoard
+
+  var notificatorSettings: Notificator.Settings { .init(configuration.notificator, instance: instance) }
+}
+
+extension Notificator.Settings {
+  init(_ configuration: Configuration.Notificator, instance: String) {
+    self.init(instance: instance)
+    workers = configuration.workers
+    maximumWorkers = configuration.maxWorkers
+  }
+}
+
+/// The history limits of every target, readable without waiting.
+final class LimitsBoard: Sendable {
+  private let limits = Locked<[String: HistoryLimits]>([:])
+  subscript(target: String) -> HistoryLimits { limits.withLock { $0[target] } ?? HistoryLimits() }
+  func set(_ new: [String: HistoryLimits]) { limits.withLock { $0 = new } }
+}

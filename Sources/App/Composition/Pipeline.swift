@@ -1,0 +1,39 @@
+internal import Aggregation
+internal import FoundationEssentials
+internal import Logging
+internal import Model
+internal import Notifications
+internal import Reactions
+internal import Storage
+
+/// The way of a sample, on one screen: gather → tee → judge → announce → queue → deliver.
+///
+/// The recorder and the board are bounded side branches; the main line is the exchange, which never waits either. What
+/// holds the gathering back is the store's promise alone, and only where a message has to be queued.
+struct Pipeline: Sendable {
+  let storage: any Storage
+  let recorder: Recorder
+  let board: FleetBoard
+  let exchange: SampleExchange
+  let book: DocumentBook
+  let router: Router
+
+  /// Aggregation's outlet.
+  func take(_ samples: [Sample]) async {
+    await recorder.record(samples)
+    await board.take(samples)
+    await exchange.offer(samples)
+  }
+
+  /// What reactions know of the world.
+  var environment: ReactionEnvironment {
+    ReactionEnvironment(
+      history: StoreHistory(storage) { _ = await recorder.flush() },
+      targets: { await Array(book.snapshot.targets.values) },
+      plan: { await book.snapshot.plans[$0] },
+      announce: { announcement in
+        try await router.route(announcement)
+        await board.take(announcement)
+      })
+  }
+}

@@ -1,0 +1,157 @@
+internal import Aggregation
+internal import FoundationEssentials
+internal import Gateway
+internal import Logging
+internal import Model
+internal import Notifications
+internal import Storage
+internal import Supervision
+
+/// The supervision tree, on one screen. One-for-one at the root; the order is drain before spring, so that stopping in
+/// reverse order first closes the sources and last the store.
+///
+/// An outage of a host, the store or a relay is an answer and restarts nothing; only what is broken does.
+struct Plantation {
+  let parts: Parts
+  let gateway: Gateway
+  let surroundings: Surroundings
+  let stop: @Sendable (Service.End) async -> Void
+
+  func root() -> Supervisor {
+    // Children fail one by one, each with its own back-off; many targets may fail at once without a common cause.
+    let wide = Intensity(restarts: 100, period: .seconds(5))
+    let aggregators = branch("Aggregator", intensity: wide)
+    let reactors = branch("Reactor", intensity: wide)
+    return Supervisor(
+      Self.rootName, intensity: Intensity(restarts: 10, period: .seconds(60)),
+      children: [
+        store(), Notificator.spec(parts.workers, settings: parts.notificatorSettings),
+        ChildSpec(id: "Reactor", kind: .supervisor, backoff: Backoff()) { _ in reactors },
+        ChildSpec(id: "Aggregator", kind: .supervisor, backoff: Backoff()) { _ in aggregators },
+        populator("AggregatorPopulator", of: aggregators, desired: desiredTargets),
+        populator("ReactorPopulator", of: reactors, desired: desiredReactions),
+        documents(), trouble(), alive(), restartWatch(),
+        ChildSpec(id: "Gateway", backoff: Backoff()) { [gateway] _ in gateway },
+      ], surroundings: surroundings)
+  }
+
+  static let rootName = "Root"
+
+  private func branch(_ name: String, intensity: Intensity) -> Supervisor {
+    var below = surroundings
+    below.path = [Self.rootName, name]
+    return Supervisor(name, intensity: intensity, surroundings: below)
+  }
+
+  // MARK: Branches
+
+  private func store() -> ChildSpec {
+    let recorder = parts.recorder
+    return ChildSpec(id: "Store", shutdown: .deadline(.seconds(8)), backoff: Backoff()) { _ in
+      Routine {
+        await recorder.run()
+        // What was gathered until now is brought away before the store closes.
+        _ = await recorder.flush()
+      }
+    }
+  }
+
+  private func populator(
+    _ name: String, of supervisor: Supervisor, desired: @escaping @Sendable () async throws -> [ChildSpec]
+  ) -> ChildSpec {
+    let step = parts.configuration.population.step
+    return ChildSpec(id: name, backoff: Backoff()) { context in
+      Populator(
+        of: supervisor, settings: .init(form: .looper(step: step)), surroundings: context.surroundings, desired: desired
+      )
+    }
+  }
+
+  private var desiredTargets: @Sendable () async throws -> [ChildSpec] {
+    let parts = parts
+    return {
+      let snapshot = try await parts.refresh()
+      let wanted = snapshot.targets.values.sorted { $0.name < $1.name }.map { target in
+        AggregationTarget(
+          target: target, plan: snapshot.plans[target.name] ?? AggregationPlan(),
+          known: snapshot.specs[target.name].map { HostFacts($0) })
+      }
+      return await parts.aggregator.children(for: wanted)
+    }
+  }
+
+  private var desiredReactions: @Sendable () async throws -> [ChildSpec] {
+    let parts = parts
+    return {
+      let snapshot = try await parts.refresh()
+      _ = try await parts.reactions.closeOrphans(snapshot)
+      return await parts.reactions.children(snapshot)
+    }
+  }
+
+  // MARK: Leaves
+
+  private func documents() -> ChildSpec {
+    let parts = parts
+    return ChildSpec(id: "Documents", backoff: Backoff()) { _ in
+      guard !parts.configuration.documents.isEmpty else { return nil }
+      return DocumentFolder(parts)
+    }
+  }
+
+  private func trouble() -> ChildSpec {
+    let (trouble, notices, clock) = (parts.trouble, parts.notices, parts.clock)
+    return ChildSpec(id: "Problems", backoff: Backoff(), heartbeat: .seconds(120)) { context in
+      Routine {
+        while true {
+          context.beat()
+          try await clock.sleep(for: .seconds(10))
+          await trouble.say()
+          for problem in await trouble.all() where problem.level == .refused {
+            // At most one an hour for each document: the notices themselves see to that.
+            await notices.post(
+              Notice(
+                source: "\(problem.kind)/\(problem.id)",
+                text: "a document needs mending: \(problem.kind) \(problem.id)",
+                details: problem.description))
+          }
+        }
+      }
+    }
+  }
+
+  private func alive() -> ChildSpec {
+    let (configuration, clock, pool) = (parts.configuration.alive, parts.clock, parts.pool)
+    return ChildSpec(id: "AliveLoop", backoff: Backoff(), heartbeat: max(configuration.interval * 4, .seconds(60))) {
+      context in
+      AliveLoop(
+        path: configuration.file, interval: configuration.interval, clock: clock, pool: pool,
+        beat: { context.beat() }, isWell: { !context.surroundings.zombies.isOverLimit })
+    }
+  }
+
+  private func restartWatch() -> ChildSpec {
+    let (path, clock, pool, stop, logger) = (
+      parts.configuration.restart.file, parts.clock, parts.pool, stop, parts.logger
+    )
+    return ChildSpec(id: "RestartWatch", backoff: Backoff(), heartbeat: .seconds(60)) { context in
+      RestartWatch(path: path, clock: clock, pool: pool, beat: { context.beat() }) {
+        logger.info("The restart file was touched", metadata: ["restart.file": "\(path)"])
+        await stop(.restart)
+      }
+    }
+  }
+}
+
+extension Parts {
+  /// The documents as they are in the store now, told to everyone who keeps a copy.
+  func refresh() async throws -> DocumentBook.Snapshot {
+    let (snapshot, isNew) = try await book.refresh()
+    if isNew {
+      limits.set(snapshot.plans.mapValues(\.limits))
+      await board.keep(only: Set(snapshot.targets.keys))
+      await trouble.set(documents: snapshot.problems)
+    }
+    return snapshot
+  }
+}

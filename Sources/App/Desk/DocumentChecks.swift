@@ -1,0 +1,73 @@
+package import Model
+
+/// What is asked of a document before it counts: by the readers of Model, and by the rooms that will use it.
+package struct DocumentChecks: Sendable {
+  package struct Outcome: Sendable {
+    /// Whether there is anything to use; it may be used in spite of problems in a part of it.
+    package var isUsable: Bool
+    package var problems: [Problem]
+  }
+
+  package var available: Availability
+  /// What the metrics themselves say of a plan.
+  package var plan: @Sendable (MetricPlan) -> Problem?
+  /// What the notifiers themselves say of a way out.
+  package var way: @Sendable (NotificationOptions) -> [Problem]
+
+  package init(
+    available: Availability, plan: @escaping @Sendable (MetricPlan) -> Problem?,
+    way: @escaping @Sendable (NotificationOptions) -> [Problem]
+  ) {
+    self.available = available
+    self.plan = plan
+    self.way = way
+  }
+
+  /// Reads one document by itself.
+  package func read(_ document: Document) -> Outcome {
+    switch document.kind {
+    case .targets:
+      let reading = Target.read(document)
+      return Outcome(isUsable: reading.value != nil, problems: reading.problems)
+    case .aggregation_options:
+      let reading = AggregationOptions.read(document, available: available)
+      var problems = reading.problems
+      if let options = reading.value {
+        // Each document is looked at as if it stood alone: so its own mistakes are said of itself.
+        let alone = AggregationPlan.merge(matching: [options], target: Self.anyTarget(of: options.selector))
+        let known = Set(problems.map(\.path))
+        for plan in alone.metrics where available.metrics.contains(plan.metric) {
+          guard var problem = self.plan(plan) else { continue }
+          problem.kind = document.kind.rawValue
+          problem.id = document.id
+          if !known.contains(problem.path) { problems.append(problem) }
+        }
+      }
+      return Outcome(isUsable: reading.value != nil, problems: problems)
+    case .reaction_targets:
+      let reading = ReactionTarget.read(document, available: available)
+      return Outcome(isUsable: reading.value != nil, problems: reading.problems)
+    case .notification_options:
+      let reading = NotificationOptions.read(document, available: available)
+      var problems = reading.problems
+      if let options = reading.value, available.notifiers.contains(options.type) {
+        let known = Set(problems.map(\.path))
+        problems += way(options).filter { !known.contains($0.path) }
+      }
+      return Outcome(isUsable: reading.value != nil, problems: problems)
+    }
+  }
+
+  /// Everything that is wrong with these documents together: each by itself, then between them.
+  package func check(_ documents: [Document]) -> [Problem] {
+    documents.flatMap { read($0).problems } + DocumentSet.read(documents, available: available).set.check()
+  }
+
+  private static func anyTarget(of selector: TargetSelector) -> Target {
+    switch selector {
+    case .generic: Target(id: "any", name: "any", host: "any")
+    case .names(let names): Target(id: "any", name: names.first ?? "any", host: "any")
+    case .labels(let labels): Target(id: "any", name: "any", host: "any", labels: labels)
+    }
+  }
+}

@@ -1,0 +1,182 @@
+internal import FoundationEssentials
+package import Model
+package import Storage
+
+/// Looking at and changing documents in a store: what the running service and the command line without one have in
+/// common.
+package struct DocumentDesk: Sendable {
+  package let storage: any Storage
+  package let checks: DocumentChecks
+
+  package init(storage: any Storage, checks: DocumentChecks) {
+    self.storage = storage
+    self.checks = checks
+  }
+
+  /// Kinds that ``get(kind:name:labels:limit:)`` knows.
+  package static let kinds = [
+    "targets", "aggregation_options", "reaction_targets", "notification_options", "aggregations", "notifications",
+    "episodes", "problems",
+  ]
+
+  /// What a person may call an object's kind, to the collection's name; nil when nothing is called so.
+  package static func collection(_ name: String) -> String? {
+    if let kind = DocumentKind(name: name) { return kind.rawValue }
+    switch name {
+    case "aggregations", "aggregation": return "aggregations"
+    case "notifications", "notification": return "notifications"
+    case "episodes", "episode": return "episodes"
+    case "problems", "problem": return "problems"
+    default: return nil
+    }
+  }
+
+  static func unknownKind(_ name: String) -> OperationError {
+    OperationError(
+      .usage,
+      "there is no kind \"\(name.prefix(80))\""
+        + (NearestName.hint(name, in: kinds).map { " (\($0))" } ?? ": use one of \(kinds.joined(separator: ", "))"))
+  }
+
+  // MARK: Reading
+
+  package func get(
+    kind name: String, name id: String?, labels: [String: String], limit: Int
+  ) async throws(OperationError) -> [Value] {
+    guard let collection = Self.collection(name) else { throw Self.unknownKind(name) }
+    var found = try await storageFailure { () throws(StorageError) in
+      try await self.all(collection, id: id, limit: limit)
+    }
+    if !labels.isEmpty {
+      found = found.filter { value in labels.allSatisfy { value["labels"]?[$0.key]?.text == $0.value } }
+    }
+    if let id, found.isEmpty { throw OperationError(.notFound, "there is no \(name) \"\(id)\"") }
+    return Array(found.prefix(limit))
+  }
+
+  private func all(_ collection: String, id: String?, limit: Int) async throws(StorageError) -> [Value] {
+    if let kind = DocumentKind(rawValue: collection) {
+      let documents = try await storage.documents(kind)
+      guard let id else { return documents.map(\.value) }
+      // A target is asked for by its name, whatever its _id.
+      return documents.filter { $0.id == id || (kind == .targets && $0.fields["target"]?.text == id) }.map(\.value)
+    }
+    switch collection {
+    case "episodes":
+      let episodes = try await storage.episodes(reaction: nil, openOnly: false, limit: max(limit, 1000))
+      return episodes.filter { id == nil || $0.id == id || $0.key.target == id || $0.key.reaction == id }
+        .map(EpisodeDocument.value)
+    case "notifications":
+      if let id {
+        if let entry = try await storage.queueEntry(id: id) { return [EpisodeDocument.value(entry)] }
+        return try await storage.queue(QueueQuery(episode: id, limit: limit)).map { EpisodeDocument.value($0) }
+      }
+      return try await storage.queue(QueueQuery(limit: limit)).map { EpisodeDocument.value($0) }
+    case "aggregations":
+      // The newest of every series, of one target where a name is given.
+      var newest: [Value] = []
+      for type in SampleType.allCases {
+        for series in try await storage.series(type: type, target: id) {
+          if let sample = try await storage.latest(series, type: type) { newest.append(sample.document) }
+        }
+      }
+      return newest
+    default:
+      var documents: [Document] = []
+      for kind in DocumentKind.allCases { documents += try await storage.documents(kind) }
+      return checks.check(documents).filter { id == nil || $0.id == id }.map(\.value)
+    }
+  }
+
+  // MARK: Changing
+
+  /// Stores every document that can be used and refuses the others, each with what is wrong with it.
+  ///
+  /// A refused document stops no other, and its stored version stays. One that names a module nobody knows is stored: the
+  /// rest of it counts, and the problem is shown until it is mended.
+  package func apply(_ values: [Value], dryRun: Bool) async throws(OperationError) -> ApplyReport {
+    var documents: [Document] = []
+    var problems: [Problem] = []
+    for value in values {
+      let reading = Document.read(value)
+      problems += reading.problems
+      if let document = reading.value { documents.append(document) }
+    }
+    var report = try await apply(documents, dryRun: dryRun)
+    report.problems = problems + report.problems
+    return report
+  }
+
+  package func apply(_ documents: [Document], dryRun: Bool) async throws(OperationError) -> ApplyReport {
+    let stored = try await everything()
+    var problems: [Problem] = []
+    var usable: [Document] = []
+    for document in documents {
+      let outcome = checks.read(document)
+      problems += outcome.problems
+      if outcome.isUsable { usable.append(document) }
+    }
+    // Between documents: only what these bring about; what was wrong before is no reason to refuse them.
+    let mine = Set(documents.map(Self.key))
+    let rest = stored.filter { !mine.contains(Self.key($0)) }
+    let together = DocumentSet.read(rest + usable, available: checks.available).set.check()
+      .filter { mine.contains("\($0.kind)/\($0.id)") }
+    problems += together
+    let conflicting = Set(together.filter { $0.level == .refused }.map { "\($0.kind)/\($0.id)" })
+    let accepted = usable.filter { !conflicting.contains(Self.key($0)) }
+    let outcomes = try await store(accepted, over: stored, dryRun: dryRun)
+    let known = Dictionary(zip(accepted.map(Self.key), outcomes), uniquingKeysWith: { first, _ in first })
+    let items = documents.map { document in
+      ApplyReport.Item(
+        kind: document.kind.rawValue, id: document.id, outcome: known[Self.key(document)]?.rawValue ?? "refused")
+    }
+    return ApplyReport(items: items, problems: problems)
+  }
+
+  private func store(
+    _ documents: [Document], over stored: [Document], dryRun: Bool
+  ) async throws(OperationError) -> [PutOutcome] {
+    guard dryRun else {
+      return try await storageFailure { () throws(StorageError) in try await self.storage.put(documents) }
+    }
+    let known = Dictionary(stored.map { (Self.key($0), $0) }, uniquingKeysWith: { first, _ in first })
+    return documents.map { document in
+      guard let old = known[Self.key(document)] else { return .created }
+      return old.content == document.content ? .unchanged : .changed
+    }
+  }
+
+  /// All documents of all kinds.
+  package func everything() async throws(OperationError) -> [Document] {
+    try await storageFailure { () throws(StorageError) in
+      var all: [Document] = []
+      for kind in DocumentKind.allCases { all += try await self.storage.documents(kind) }
+      return all
+    }
+  }
+
+  private static func key(_ document: Document) -> String { "\(document.kind.rawValue)/\(document.id)" }
+
+  package func delete(kind name: String, name id: String, dryRun: Bool) async throws(OperationError) {
+    guard let collection = Self.collection(name) else { throw Self.unknownKind(name) }
+    guard let kind = DocumentKind(rawValue: collection) else {
+      throw OperationError(.usage, "\(collection) are written by the service and cannot be deleted by hand")
+    }
+    let found = try await get(kind: collection, name: id, labels: [:], limit: 10)
+    guard let documentID = found.first?["_id"]?.text, !dryRun else { return }
+    let isThere = try await storageFailure { () throws(StorageError) in
+      try await self.storage.delete(kind, id: documentID)
+    }
+    if !isThere { throw OperationError(.notFound, "there is no \(name) \"\(id)\"") }
+  }
+
+  private func storageFailure<Result: Sendable>(
+    _ work: () async throws(StorageError) -> Result
+  ) async throws(OperationError) -> Result {
+    do {
+      return try await work()
+    } catch {
+      throw OperationError(.failed, "the store: \(error.message)")
+    }
+  }
+}

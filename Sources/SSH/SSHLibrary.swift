@@ -1,0 +1,15 @@
+internal import CSSH2
+
+/// The SSH library at run time, for `doctor`.
+package enum SSHLibrary {
+  /// libssh2's version, e.g. `1.10.0`.
+  package static var version: String { libssh2_version(0).map { String(cString: $0) } ?? "unknown" }
+
+  /// What is offered to a server, best first, by kind.
+  package static var offered: String {
+    let kinds: [(String, SSHConfiguration.AlgorithmKind)] = [
+      ("key exchange", .key_exchange), ("host key", .host_key), ("cipher", .cipher), ("mac", .mac),
+    ]
+    return kinds.map { "\($0.0): \(Algorithms.list($0.1))" }.joined(separator: "; ")
+  }
+}

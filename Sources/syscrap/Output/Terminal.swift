@@ -1,0 +1,75 @@
+internal import Foundation
+internal import Glibc
+
+/// Where output goes: a terminal with a width and colours, or a file or pipe.
+struct Terminal: Sendable {
+  var isTerminal: Bool
+  var usesColour: Bool
+  var width: Int
+
+  static func output(_ descriptor: Int32 = STDOUT_FILENO) -> Terminal {
+    let isTerminal = isatty(descriptor) == 1
+    let environment = ProcessInfo.processInfo.environment
+    let refuses = !(environment["NO_COLOR"] ?? "").isEmpty || environment["TERM"] == "dumb"
+    var size = winsize()
+    let known = isTerminal && ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
+    return Terminal(isTerminal: isTerminal, usesColour: isTerminal && !refuses, width: known ? Int(size.ws_col) : 120)
+  }
+
+  enum Colour: String, Sendable {
+    case red = "31"
+    case green = "32"
+    case yellow = "33"
+    case grey = "90"
+    case bold = "1"
+  }
+
+  func paint(_ text: String, _ colour: Colour?) -> String {
+    guard usesColour, let colour else { return text }
+    return "\u{1B}[\(colour.rawValue)m\(text)\u{1B}[0m"
+  }
+
+  /// Text from a target or a document, safe to show: control characters are written as `\xNN`, also C1 and DEL.
+  static func safe(_ text: String) -> String {
+    guard text.unicodeScalars.contains(where: isControl) else { return text }
+    var out = ""
+    for scalar in text.unicodeScalars {
+      if isControl(scalar) {
+        let hex = String(scalar.value, radix: 16)
+        out += scalar.value < 256 ? "\\x" + (hex.count < 2 ? "0" + hex : hex) : "\\u{\(hex)}"
+      } else {
+        out.unicodeScalars.append(scalar)
+      }
+    }
+    return out
+  }
+
+  private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || (0x202A...0x202E).contains(scalar.value)
+      || (0x2066...0x2069).contains(scalar.value)
+  }
+}
+
+/// Results go to stdout, messages to stderr.
+enum Print {
+  static func result(_ text: String) { write(text + "\n", STDOUT_FILENO) }
+  static func message(_ text: String) { write(text + "\n", STDERR_FILENO) }
+  static func raw(_ bytes: [UInt8], to descriptor: Int32) { write(bytes, descriptor) }
+
+  private static func write(_ text: String, _ descriptor: Int32) { write(Array(text.utf8), descriptor) }
+
+  private static func write(_ bytes: [UInt8], _ descriptor: Int32) {
+    bytes.withUnsafeBytes { buffer in
+      var rest = buffer[...]
+      while !rest.isEmpty {
+        let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+        if count < 0 {
+          if errno == EINTR { continue }
+          // The reader went away (a closed pipe): there is nobody to tell.
+          return
+        }
+        rest = rest.dropFirst(count)
+      }
+    }
+  }
+}
