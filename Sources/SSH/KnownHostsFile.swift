@@ -1,3 +1,5 @@
+// The whole-module build counts `stat` among CSSH2's declarations, because libssh2.h includes <sys/stat.h>.
+internal import CSSH2
 internal import FoundationEssentials
 internal import Glibc
 internal import Remote
