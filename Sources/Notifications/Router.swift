@@ -126,10 +126,13 @@ package actor Router {
     let earlier = try await storage.queue(QueueQuery(episode: message.identity.episode, limit: 500))
       .filter { MessageKind(name: $0.kind).tellsFiring }
     var result = entries
-    if message.identity.kind == .resolved {
+    // Who was told of the beginning is told of the end, and nobody else: whatever the document says by now.
+    if message.identity.kind == .resolved, !earlier.isEmpty {
       let options = Dictionary(
         try await directory.options().map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-      var told = Set(entries.map { Way(option: $0.option, recipient: $0.recipient) })
+      let wasTold = Set(earlier.map { Way(option: $0.option, recipient: $0.recipient) })
+      result = entries.filter { wasTold.contains(Way(option: $0.option, recipient: $0.recipient)) }
+      var told = Set(result.map { Way(option: $0.option, recipient: $0.recipient) })
       for entry in earlier {
         let way = Way(option: entry.option, recipient: entry.recipient)
         guard let id = way.option, let option = options[id], option.isEnabled, told.insert(way).inserted else {

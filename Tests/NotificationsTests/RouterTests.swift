@@ -161,4 +161,14 @@ import Testing
     let firing = try await office.entries().filter { $0.kind == "firing" }
     #expect(resolved.map(\.after) == firing.map(\.key))
   }
+
+  @Test("the end is told to those who heard of the beginning, whatever the document says by then")
+  func resolvedToThoseTold() async throws {
+    let office = Office([Office.channel("ops", to: "a@example.org"), Office.channel("pager", to: "p@example.org")])
+    try await office.announce(.firing, notify: [["ops"]])
+    try await office.work(until: 10)
+    // The rule was removed: its list is gone with it, and all channels would match.
+    try await office.announce(.resolved, notify: nil)
+    #expect(try await office.entries().filter { $0.kind == "resolved" }.map(\.option) == ["ops"])
+  }
 }
