@@ -73,14 +73,14 @@ package struct DocumentDesk: Sendable {
       }
       return try await storage.queue(QueueQuery(limit: limit)).map { EpisodeDocument.value($0) }
     case "aggregations":
-      // The newest of every series, of one target where a name is given.
-      var newest: [Value] = []
+      // All that is kept, of one target where a name is given; oldest first.
+      var samples: [Sample] = []
       for type in SampleType.allCases {
-        for series in try await storage.series(type: type, target: id) {
-          if let sample = try await storage.latest(series, type: type) { newest.append(sample.document) }
+        for series in try await storage.series(type: type, target: id) where samples.count < limit {
+          samples += try await storage.samples(SampleQuery(series, type: type, limit: limit - samples.count))
         }
       }
-      return newest
+      return samples.sorted { ($0.at, $0.n) < ($1.at, $1.n) }.map(\.document)
     default:
       var documents: [Document] = []
       for kind in DocumentKind.allCases { documents += try await storage.documents(kind) }

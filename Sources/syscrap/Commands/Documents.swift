@@ -184,7 +184,7 @@ struct Get: AsyncParsableCommand {
   @Argument(help: "The kind, or its singular.") var kind: String
   @Argument(help: "Only this one.") var name: String?
   @Option(name: .shortAndLong, help: "Only with this label: name=value. May be repeated.") var label: [String] = []
-  @Option(name: .long, help: "At most so many.") var limit: Int = 1000
+  @Option(name: .long, help: "At most so many.") var limit: Int = 100_000
   @Flag(name: .shortAndLong, help: "Show again and again.") var watch = false
 
   func validate() throws {
