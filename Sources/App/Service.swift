@@ -48,6 +48,8 @@ package struct Service: Sendable {
 
   /// - Parameter documents: put into the store first, where they are not there yet.
   package func run(documents: [Document] = []) async throws -> End {
+    let locks = try configuration.locks()
+    defer { withExtendedLifetime(locks) {} }
     let storage = try await Stores.open(configuration, logger: logger)
     do {
       let end = try await run(storage, documents)
@@ -219,6 +221,15 @@ package enum ServiceSignal: Sendable {
 }
 
 extension Configuration {
+  /// What keeps a second service away from the same state folder and the same store.
+  func locks() throws -> [InstanceLock] {
+    var locks = [try InstanceLock(stateDirectory + "/lock", guarding: "the state folder \(stateDirectory)")]
+    if case .sqlite(let path) = store {
+      locks.append(try InstanceLock(path + ".lock", guarding: "the store \(path)"))
+    }
+    return locks
+  }
+
   var storeName: String {
     switch store {
     case .sqlite(let path): "sqlite:\(path)"
