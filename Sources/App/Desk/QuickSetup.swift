@@ -108,6 +108,8 @@ package struct QuickSetup: Sendable {
 
   /// Writes the configuration, so that every other command finds the service, and reads it back checked.
   package func writeConfiguration() throws -> Configuration {
+    // A running service's configuration is not overwritten; the lock is given back at once.
+    _ = try InstanceLock(stateDirectory + "/lock", guarding: "the state folder \(stateDirectory)")
     try PrivateFile.write(
       "# Written by 'syscrap quick'.\n" + DocumentEncoder().yaml([.object(settings)]), to: configurationPath)
     let loaded = Configuration.load(path: configurationPath)
