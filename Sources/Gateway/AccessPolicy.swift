@@ -40,21 +40,21 @@ struct AccessPolicy: Sendable {
   /// - Parameter isSession: whether the cookie names a live session.
   func judge(_ request: Credentials, isSession: Bool) -> Verdict {
     if isLoopback, !isUnixSocket {
-      guard let host = request.host, GatewayConfiguration.isLoopback(Self.bareHost(host)) else {
+      guard let host = request.host, GatewayConfiguration.isLoopback(Self.bareHost(host).lowercased()) else {
         return .forbidden("this address answers only to localhost and loopback addresses")
       }
     }
     if let origin = request.origin {
-      guard let host = request.host, origin == "http://\(host)" || origin == "https://\(host)" else {
+      guard let host = request.host?.lowercased(), ["http://\(host)", "https://\(host)"].contains(origin.lowercased())
+      else {
         return .forbidden("requests from other origins are refused")
       }
     }
     if Self.openPaths.contains(request.path) { return .allowed }
     if let authorization = request.authorization {
-      guard authorization.lowercased().hasPrefix("bearer ") else {
+      guard let shown = Self.bearer(authorization) else {
         return .unauthorized("give the token as 'Authorization: Bearer TOKEN'")
       }
-      let shown = String(authorization.dropFirst(7))
       return shown.utf8.count <= 512 && SHA256.hash(data: Data(shown.utf8)) == digest
         ? .allowed : .unauthorized("the token is not the one of this service")
     }
@@ -67,6 +67,11 @@ struct AccessPolicy: Sendable {
       return .forbidden("a change by cookie needs the page's origin")
     }
     return .allowed
+  }
+
+  /// The token in an Authorization header; nil when it holds something else.
+  static func bearer(_ authorization: String) -> String? {
+    authorization.prefix(7).lowercased() == "bearer " ? String(authorization.dropFirst(7)) : nil
   }
 
   /// `host[:port]` without the port.

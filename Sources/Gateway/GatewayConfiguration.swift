@@ -3,19 +3,23 @@ package struct GatewayConfiguration: Sendable {
   package enum Address: Sendable, Hashable {
     /// Port 0 takes a free one.
     case tcp(host: String, port: Int)
-    /// Created with mode 0660; a left-over socket of ours is replaced.
     case unix(path: String)
   }
 
   package var address: Address
-  /// Whoever shows it may do everything. At least 32 characters.
+  /// Whoever shows it may do everything. The caller sees to its length.
   package var token: String
   /// Largest request body: 8 MiB.
   package var bodyLimit = 8 << 20
-  /// Most connections at a time; more wait in the kernel's queue.
+  /// Most connections at a time. One more takes the place of the one that has been idle longest; where none is idle, it
+  /// is closed.
   package var connectionLimit = 256
   /// How long a cookie from a one-time token is good.
   package var sessionLife: Duration = .seconds(12 * 3600)
+  /// How long answers may still take when the Gateway ends.
+  package var grace: Duration = .seconds(1)
+  /// How long a client may take for its part.
+  var limits = ConnectionGuard.Limits()
 
   package init(address: Address, token: String) {
     self.address = address

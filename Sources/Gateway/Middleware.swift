@@ -1,10 +1,13 @@
 internal import HTTPTypes
 internal import Hummingbird
+internal import Logging
 internal import Model
+internal import NIOCore
+internal import NIOHTTP1
 
 /// Headers on every answer: nothing inline, nothing framed, nothing guessed.
 struct SafeHeaders: RouterMiddleware {
-  typealias Context = BasicRequestContext
+  typealias Context = GatewayContext
 
   private static let headers: [(String, String)] = [
     (
@@ -29,7 +32,7 @@ struct SafeHeaders: RouterMiddleware {
 
 /// Turns every error into the one shape `{code, message, problems}`.
 struct FailureAnswers: RouterMiddleware {
-  typealias Context = BasicRequestContext
+  typealias Context = GatewayContext
 
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
@@ -39,21 +42,28 @@ struct FailureAnswers: RouterMiddleware {
     } catch let error as OperationError {
       return Answer.failure(error)
     } catch let error as HTTPError where error.status == .notFound {
-      return Answer.failure(OperationError(.notFound, "there is nothing at this path; /api/v1/openapi.json lists all"))
+      return Answer.failure(
+        OperationError(.notFound, "nothing answers this method at this path; /api/v1/openapi.json lists all"))
     } catch let error as HTTPError where error.status == .contentTooLarge {
-      return Answer.json(
-        ["code": "usage", "message": "the body is too large", "problems": []], status: .contentTooLarge)
+      return Answer.failure(.contentTooLarge, .usage, "the body is too large")
+    } catch is NIOTooManyBytesError {
+      return Answer.failure(.contentTooLarge, .usage, "the body is too large")
     } catch let error as HTTPError {
-      return Answer.json(
-        ["code": "usage", "message": .string(error.body ?? "\(error.status)"), "problems": []], status: error.status)
+      return Answer.failure(error.status, .usage, error.body ?? "\(error.status)")
+    } catch let error as HTTPParserError {
+      // The connection itself answers 400 and ends.
+      throw error
+    } catch {
+      context.logger.error(
+        "A request failed", metadata: ["http.route": "\(context.endpointPath ?? "none")", "error": "\(error)"])
+      return Answer.failure(OperationError(.failed, "the service failed to answer; its log says more"))
     }
   }
 }
 
 /// Lets a request through only if ``AccessPolicy`` does.
 struct AccessCheck: RouterMiddleware {
-  typealias Context = BasicRequestContext
-  static let cookie = "syscrap_session"
+  typealias Context = GatewayContext
 
   let policy: AccessPolicy
   let sessions: SessionBook
@@ -61,7 +71,7 @@ struct AccessCheck: RouterMiddleware {
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
   ) async throws -> Response {
-    let session = request.cookies[Self.cookie]?.value
+    let session = request.cookies[Self.cookie(request)]?.value
     var isSession = false
     if let session { isSession = await sessions.isLive(session) }
     let verdict = policy.judge(
@@ -69,14 +79,24 @@ struct AccessCheck: RouterMiddleware {
         method: request.method.rawValue, path: request.uri.path, host: request.head.authority,
         origin: request.headers[.origin], authorization: request.headers[.authorization], session: session),
       isSession: isSession)
-    switch verdict {
-    case .allowed: return try await next(request, context)
-    case .forbidden(let why): return Answer.failure(OperationError(.denied, why))
-    case .unauthorized(let why):
-      var response = Answer.json(
-        ["code": "denied", "message": .string(why), "problems": []], status: .unauthorized)
-      response.headers[.wwwAuthenticate] = "Bearer realm=\"syscrap\""
-      return response
+    if case .forbidden(let why) = verdict { return Answer.failure(OperationError(.denied, why)) }
+    if !AccessPolicy.openPaths.contains(request.uri.path), let shown = request.headers[.authorization],
+      let wait = await sessions.note(shown: shown, isRight: verdict == .allowed, from: context.client)
+    {
+      context.logger.warning("Wrong tokens, too many", metadata: ["http.client": "\(context.client)"])
+      return Answer.tooMany(wait: wait)
     }
+    guard case .unauthorized(let why) = verdict else { return try await next(request, context) }
+    var response = Answer.failure(.unauthorized, .denied, why)
+    response.headers[.wwwAuthenticate] = "Bearer realm=\"syscrap\""
+    return response
+  }
+
+  /// The session cookie's name. Browsers share cookies between the ports of a host, so the port is a part of it.
+  static func cookie(_ request: Request) -> String {
+    let host = request.head.authority ?? ""
+    let port = host.dropFirst(AccessPolicy.bareHost(host).count + 1)
+    return port.isEmpty || !port.allSatisfy { $0.isASCII && $0.isNumber }
+      ? "syscrap_session" : "syscrap_session_\(port)"
   }
 }

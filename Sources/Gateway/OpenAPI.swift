@@ -11,37 +11,44 @@ enum OpenAPI {
     var answer: String = "JSON"
   }
 
-  private static let paths: [Path] = [
-    Path(path: "/healthz", method: "get", summary: "Whether the process is alive", answer: "text"),
-    Path(path: "/readyz", method: "get", summary: "Store, queue and workers, each with its state"),
-    Path(path: "/metrics", method: "get", summary: "The service's own figures, Prometheus text format", answer: "text"),
-    Path(
-      path: "/api/v1/objects/{kind}", method: "get", summary: "Objects of a kind, as an array",
-      query: ["label", "limit"]),
-    Path(
-      path: "/api/v1/objects/{kind}/{name}", method: "get", summary: "Objects of a kind with this name",
-      query: ["limit"]),
-    Path(
-      path: "/api/v1/objects/{kind}/{name}", method: "delete", summary: "Deletes a document", query: ["dry_run"]),
-    Path(
-      path: "/api/v1/apply", method: "post", summary: "Inserts or replaces documents; all or none", query: ["dry_run"],
-      body: "an array of documents"),
-    Path(path: "/api/v1/describe/{kind}/{name}", method: "get", summary: "Everything known of one thing"),
-    Path(path: "/api/v1/tree", method: "get", summary: "The live supervision tree"),
-    Path(path: "/api/v1/fleet", method: "get", summary: "One row a target, with vitals and open episodes"),
-    Path(
-      path: "/api/v1/history/{target}/{metric}", method: "get", summary: "Samples, oldest first",
-      query: ["type", "since", "limit"]),
-    Path(
-      path: "/api/v1/exec", method: "post", summary: "Runs a command over the target's connection, where allowed",
-      body: "{target, arguments}"),
-    Path(path: "/api/v1/notify/test", method: "post", summary: "Sends a test message", body: "{option}"),
-    Path(path: "/api/v1/queue/{id}/retry", method: "post", summary: "Makes a queue entry due now"),
-    Path(path: "/api/v1/queue/{id}/drop", method: "post", summary: "Gives a queue entry up", body: "{reason}"),
-    Path(path: "/api/v1/reload", method: "post", summary: "Reads configuration and documents again"),
-    Path(path: "/api/v1/login-token", method: "post", summary: "A one-time token for /login"),
-    Path(path: "/api/v1/updates", method: "get", summary: "Changes as server-sent events", answer: "event stream"),
-  ]
+  private static let paths: [Path] =
+    [
+      Path(
+        path: "/login", method: "get", summary: "Trades a one-time token for a session's cookie, then leads to /",
+        query: ["token"], answer: "303 to the page"),
+      Path(path: "/api/v1/openapi.json", method: "get", summary: "This description"),
+      Path(path: "/healthz", method: "get", summary: "Whether the process is alive", answer: "text"),
+      Path(path: "/readyz", method: "get", summary: "Store, queue and workers, each with its state"),
+      Path(
+        path: "/metrics", method: "get", summary: "The service's own figures, Prometheus text format", answer: "text"),
+      Path(
+        path: "/api/v1/objects/{kind}", method: "get", summary: "Objects of a kind, as an array",
+        query: ["label", "limit"]),
+      Path(
+        path: "/api/v1/objects/{kind}/{name}", method: "get", summary: "Objects of a kind with this name",
+        query: ["limit"]),
+      Path(
+        path: "/api/v1/objects/{kind}/{name}", method: "delete", summary: "Deletes a document", query: ["dry_run"]),
+      Path(
+        path: "/api/v1/apply", method: "post", summary: "Inserts or replaces documents; all or none",
+        query: ["dry_run"],
+        body: "an array of documents"),
+      Path(path: "/api/v1/describe/{kind}/{name}", method: "get", summary: "Everything known of one thing"),
+      Path(path: "/api/v1/tree", method: "get", summary: "The live supervision tree"),
+      Path(path: "/api/v1/fleet", method: "get", summary: "One row a target, with vitals and open episodes"),
+      Path(
+        path: "/api/v1/history/{target}/{metric}", method: "get", summary: "Samples, oldest first",
+        query: ["type", "since", "limit"]),
+      Path(
+        path: "/api/v1/exec", method: "post", summary: "Runs a command over the target's connection, where allowed",
+        body: "{target, arguments}"),
+      Path(path: "/api/v1/notify/test", method: "post", summary: "Sends a test message", body: "{option}"),
+      Path(path: "/api/v1/queue/{id}/retry", method: "post", summary: "Makes a queue entry due now"),
+      Path(path: "/api/v1/queue/{id}/drop", method: "post", summary: "Gives a queue entry up", body: "{reason}"),
+      Path(path: "/api/v1/reload", method: "post", summary: "Reads configuration and documents again"),
+      Path(path: "/api/v1/login-token", method: "post", summary: "A one-time token for /login"),
+      Path(path: "/api/v1/updates", method: "get", summary: "Changes as server-sent events", answer: "event stream"),
+    ] + Page.assets.map { Path(path: $0.path, method: "get", summary: "A file of the page", answer: $0.type) }
 
   static let document: String = {
     var described: [String: Value] = [:]
@@ -55,30 +62,39 @@ enum OpenAPI {
       if let body = path.body {
         operation["requestBody"] = ["description": .string(body), "content": ["application/json": [:]]]
       }
-      if !path.path.hasPrefix("/api") { operation["security"] = [] }
+      if isOpen(path.path) { operation["security"] = [] }
       var methods = described[path.path]?.fields ?? [:]
       methods[path.method] = .object(operation)
       described[path.path] = .object(methods)
     }
     let whole: Value = [
       "openapi": "3.1.0", "info": ["title": "Syscrap", "version": "1"], "paths": .object(described),
-      "components": ["securitySchemes": ["token": ["type": "http", "scheme": "bearer"]]],
-      "security": [["token": []]],
+      "components": [
+        "securitySchemes": [
+          "token": ["type": "http", "scheme": "bearer"],
+          "session": ["type": "apiKey", "in": "cookie", "name": "syscrap_session_PORT"],
+        ]
+      ],
+      "security": [["token": []], ["session": []]],
     ]
     return whole.json(indent: 2) + "\n"
   }()
 
   private static func responses(_ path: Path) -> [String: Value] {
-    var responses: [String: Value] = ["200": ["description": .string(path.answer)]]
-    guard path.path.hasPrefix("/api") else {
+    let success = path.path == "/login" ? "303" : "200"
+    var responses: [String: Value] = [success: ["description": .string(path.answer)]]
+    if AccessPolicy.openPaths.contains(path.path) {
       responses["503"] = ["description": "Not well"]
-      return responses
+    } else {
+      responses["401"] = ["description": "No or a wrong token"]
+      responses["429"] = ["description": "Too many wrong tokens; Retry-After says how long to wait"]
     }
-    responses["401"] = ["description": "No or a wrong token"]
     responses["403"] = ["description": "A foreign Host or Origin, or not allowed by the configuration"]
     responses["default"] = ["description": "{code, message, problems}"]
     return responses
   }
+
+  private static func isOpen(_ path: String) -> Bool { path == "/login" || AccessPolicy.openPaths.contains(path) }
 
   private static func names(in path: String) -> [String] {
     path.split(separator: "/").filter { $0.hasPrefix("{") }.map { String($0.dropFirst().dropLast()) }

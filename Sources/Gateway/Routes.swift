@@ -9,9 +9,10 @@ struct Routes: Sendable {
   let configuration: GatewayConfiguration
   let operations: any Operations
   let sessions: SessionBook
+  let clock: any Clock<Duration>
 
-  func router() -> Router<BasicRequestContext> {
-    let router = Router()
+  func router() -> Router<GatewayContext> {
+    let router = Router(context: GatewayContext.self)
     router.addMiddleware {
       SafeHeaders()
       FailureAnswers()
@@ -26,9 +27,14 @@ struct Routes: Sendable {
     return router
   }
 
+  /// Each route's method and path, the parts that vary in braces.
+  var list: [(method: String, path: String)] {
+    router().routes.map { ($0.method.rawValue, $0.path.description) }
+  }
+
   // MARK: Health
 
-  private func addHealth(to router: Router<BasicRequestContext>) {
+  private func addHealth(to router: Router<GatewayContext>) {
     let operations = operations
     router.get("/healthz") { _, _ -> Response in
       let isAlive = await operations.isAlive()
@@ -45,20 +51,23 @@ struct Routes: Sendable {
 
   // MARK: The page
 
-  private func addPage(to router: Router<BasicRequestContext>) {
+  private func addPage(to router: Router<GatewayContext>) {
     let sessions = sessions
     let life = configuration.sessionLife.components.seconds
-    router.get("/login") { request, _ -> Response in
-      guard let token = request.uri.queryParameters["token"], let session = await sessions.open(with: String(token))
-      else {
+    router.get("/login") { request, context -> Response in
+      let token = request.uri.queryParameters["token"].map(String.init) ?? ""
+      let session: String
+      switch await sessions.open(with: token, from: context.client) {
+      case .opened(let opened): session = opened
+      case .tooMany(let wait): return Answer.tooMany(wait: wait)
+      case .refused:
         return Answer.text(
           "This link was used or is too old. 'syscrap quick' and 'syscrap login' print a new one.\n",
           status: .unauthorized)
       }
-      var response = Response(status: .seeOther)
-      response.headers[.location] = "/"
+      var response = Response(status: .seeOther, headers: [.location: "/", .cacheControl: "no-store"])
       response.headers[.setCookie] =
-        "\(AccessCheck.cookie)=\(session); Path=/; HttpOnly; SameSite=Strict; Max-Age=\(life)"
+        "\(AccessCheck.cookie(request))=\(session); Path=/; HttpOnly; SameSite=Strict; Max-Age=\(life)"
       return response
     }
     for asset in Page.assets {
@@ -68,7 +77,7 @@ struct Routes: Sendable {
 
   // MARK: Objects
 
-  private func addObjects(to api: RouterGroup<BasicRequestContext>) {
+  private func addObjects(to api: RouterGroup<GatewayContext>) {
     let operations = operations
     let bodyLimit = configuration.bodyLimit
     api.get("openapi.json") { _, _ -> Response in Answer.text(OpenAPI.document, type: "application/json") }
@@ -105,7 +114,7 @@ struct Routes: Sendable {
 
   // MARK: Views
 
-  private func addViews(to api: RouterGroup<BasicRequestContext>) {
+  private func addViews(to api: RouterGroup<GatewayContext>) {
     let operations = operations
     api.get("describe/:kind/:name") { _, context -> Response in
       Answer.json(
@@ -122,12 +131,18 @@ struct Routes: Sendable {
         limit: try Answer.number("limit", request, default: 1000, max: 100_000))
       return Answer.json(.array(samples))
     }
-    api.get("updates") { _, _ -> Response in
+    let clock = clock
+    api.get("updates") { _, context -> Response in
       let updates = await operations.updates()
+      let gone = context.channel.closeFuture
       return Response(
-        status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+        status: .ok, headers: [.contentType: EventStream.type, .cacheControl: "no-store"],
         body: ResponseBody { writer in
-          try await EventStream(updates).write { try await writer.write(ByteBuffer(string: $0)) }
+          try await EventStream(updates, clock: clock).write { end in
+            gone.whenComplete { _ in end() }
+          } _: {
+            try await writer.write(ByteBuffer(string: $0))
+          }
           try await writer.finish(nil)
         })
     }
@@ -135,7 +150,7 @@ struct Routes: Sendable {
 
   // MARK: Actions
 
-  private func addActions(to api: RouterGroup<BasicRequestContext>) {
+  private func addActions(to api: RouterGroup<GatewayContext>) {
     let operations = operations
     let sessions = sessions
     let bodyLimit = configuration.bodyLimit

@@ -1,17 +1,27 @@
 internal import Crypto
 internal import FoundationEssentials
 
-/// One-time tokens and the sessions made of them. Both are random 256-bit values of which only the hash is kept.
+/// One-time tokens, the sessions made of them, and failed attempts. Tokens and sessions are random 256-bit values of which
+/// only the hash is kept.
 ///
-/// Bounds: ``bound`` of each; the oldest goes when another is made.
+/// Bounds: ``bound`` of each; the oldest goes when another is made. Failures: ``GuessLimiter``.
 actor SessionBook {
   static let bound = 256
   static let tokenLife: Duration = .seconds(600)
+
+  /// What became of a one-time token.
+  enum Login: Sendable, Equatable {
+    case opened(session: String)
+    /// Unknown, used or too old.
+    case refused
+    case tooMany(wait: Duration)
+  }
 
   private let now: @Sendable () -> Duration
   private let sessionLife: Duration
   private var tokens: [Data: Duration] = [:]
   private var sessions: [Data: Duration] = [:]
+  private var guesses = GuessLimiter()
 
   /// - Parameter now: a monotonic time.
   init(sessionLife: Duration, now: @escaping @Sendable () -> Duration) {
@@ -22,12 +32,19 @@ actor SessionBook {
   /// A token that opens one session within ten minutes.
   func makeToken() -> String { Self.make(&tokens, until: now() + Self.tokenLife) }
 
-  /// Trades a one-time token for a session; nil when it is unknown, used or too old.
-  func open(with token: String) -> String? {
-    guard token.utf8.count <= 512, let until = tokens.removeValue(forKey: Self.hash(token)), until > now() else {
-      return nil
-    }
-    return Self.make(&sessions, until: now() + sessionLife)
+  /// Trades a one-time token for a session.
+  func open(with token: String, from client: String) -> Login {
+    let hash = Self.hash(token)
+    let isRight = tokens[hash].map { $0 > now() } ?? false
+    if let wait = guesses.judge(client, digest: hash, isRight: isRight, now: now()) { return .tooMany(wait: wait) }
+    tokens[hash] = nil
+    return isRight ? .opened(session: Self.make(&sessions, until: now() + sessionLife)) : .refused
+  }
+
+  /// Notes that the service's token, or what was meant to be it, was shown.
+  /// - Returns: nil when the verdict may be told, else how long the client has to wait.
+  func note(shown token: String, isRight: Bool, from client: String) -> Duration? {
+    guesses.judge(client, digest: Self.hash(token), isRight: isRight, now: now())
   }
 
   func isLive(_ session: String) -> Bool {
