@@ -87,7 +87,12 @@ struct AccessCheck: RouterMiddleware {
       return Answer.tooMany(wait: wait)
     }
     guard case .unauthorized(let why) = verdict else { return try await next(request, context) }
-    var response = Answer.failure(.unauthorized, .denied, why)
+    // A person who opens the address reads a sentence, programs read the one shape.
+    let isPerson = request.uri.path == "/" && (request.headers[.accept] ?? "").contains("text/html")
+    var response =
+      isPerson
+      ? Answer.text(PageHTML.loginNeeded, type: "text/html; charset=utf-8", status: .unauthorized)
+      : Answer.failure(.unauthorized, .denied, why)
     response.headers[.wwwAuthenticate] = "Bearer realm=\"syscrap\""
     return response
   }

@@ -3,46 +3,81 @@ enum PageStyle {
   static let content = #"""
     :root {
       color-scheme: light dark;
-      --back: #fbfaf8; --ink: #22252a; --soft: #6b7078; --line: #dfdcd6; --card: #ffffff;
-      --good: #2f7d4f; --warn: #a86400; --bad: #b3261e; --bar: #cfd8e3; --fill: #4a76a8;
+      --back: #f7f7f5; --card: #ffffff; --ink: #1f2328; --soft: #5c636b; --line: #e2e0db; --hover: #f3f2ee;
+      --good: #23703f; --warn: #8a5200; --bad: #b0221a; --warn-back: #fdf3e1; --bad-back: #fdecea;
+      --graph: #3e6ea5; --area: #dbe6f2; --focus: #1a66c2;
     }
     @media (prefers-color-scheme: dark) {
       :root {
-        --back: #15171a; --ink: #e6e4df; --soft: #9aa0a8; --line: #30343a; --card: #1c1f23;
-        --good: #6fbf8f; --warn: #e0a24a; --bad: #f2857c; --bar: #333a44; --fill: #7fa8d6;
+        --back: #141619; --card: #1b1e22; --ink: #e7e5e0; --soft: #a3a9b1; --line: #31353b; --hover: #23272c;
+        --good: #7cc79a; --warn: #e6ad57; --bad: #f5938a; --warn-back: #352a16; --bad-back: #3a1f1d;
+        --graph: #86aede; --area: #273648; --focus: #7fb2f0;
       }
     }
     * { box-sizing: border-box; }
+    [hidden] { display: none !important; }
     body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
-    header { display: flex; flex-wrap: wrap; gap: .4rem 1.5rem; align-items: baseline; padding: .9rem 1.5rem;
+    :focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; border-radius: 3px; }
+    header { display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; align-items: baseline; padding: .8rem 1.5rem;
       border-bottom: 1px solid var(--line); background: var(--card); }
-    h1 { font-size: 1.25rem; margin: 0; letter-spacing: .01em; }
-    h2 { font-size: 1rem; margin: 0 0 .5rem; }
+    h1 { font-size: 1.2rem; margin: 0; }
+    h2 { font-size: 1rem; margin: 0 0 .6rem; }
     header p { margin: 0; color: var(--soft); }
-    .live { margin-left: auto !important; }
-    .live::before { content: "\25CF\00A0"; color: var(--good); }
-    .live.off::before { content: "\25CB\00A0"; color: var(--bad); }
-    main { padding: 1.25rem 1.5rem 3rem; display: grid; gap: 2rem; }
-    section { min-width: 0; overflow-x: auto; }
+    #live { margin-left: auto; }
+    #live::before { content: "\25CF\00A0"; color: var(--good); }
+    #live.off { color: var(--bad); }
+    #live.off::before { content: "\25CB\00A0"; color: inherit; }
+    main { padding: 1.2rem 1.5rem 3rem; display: grid; gap: 1.8rem; max-width: 100rem; margin: 0 auto; }
+    section { min-width: 0; overflow-x: auto; padding: 2px; }
+    section > p, noscript p { color: var(--soft); margin: 0 0 .6rem; }
     table { border-collapse: collapse; width: 100%; background: var(--card); border: 1px solid var(--line); }
-    th, td { text-align: left; padding: .45rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap;
-      vertical-align: middle; font-variant-numeric: tabular-nums; }
-    th { color: var(--soft); font-weight: 600; font-size: .82rem; }
-    td.note { white-space: normal; color: var(--soft); }
-    tr:last-child td { border-bottom: 0; }
-    .state::before { content: "\25CF\00A0"; }
+    th, td { text-align: left; padding: .42rem .7rem; border-bottom: 1px solid var(--line); vertical-align: middle;
+      font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+    tbody tr:last-child > * { border-bottom: 0; }
+    thead th { color: var(--soft); font-weight: 600; font-size: .8rem; white-space: nowrap; }
+    tbody th { font-weight: 600; min-width: 12.5rem; max-width: 24rem; }
+    #episodes td:nth-child(3) { min-width: 8rem; } #episodes td:nth-child(4) { min-width: 4.8rem; }
+    tbody th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: left; cursor: pointer;
+      overflow-wrap: anywhere; }
+    /* Of a very long name three lines; its details show it whole. */
+    tbody th button { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
+    #fleet tbody th button { padding-left: 1.1em; position: relative; }
+    tbody th button:hover { text-decoration: underline; }
+    #fleet tbody th button::before { content: "\25B8"; position: absolute; left: 0; color: var(--soft); }
+    #fleet tbody th button[aria-expanded=true]::before { content: "\25BE"; }
+    #fleet tbody tr:hover > * { background: var(--hover); }
+    time, .figure, .state, .severity { white-space: nowrap; }
+    td.note, .stale { color: var(--soft); }
+    .stale { font-style: italic; }
     .connected { color: var(--good); } .connecting, .unknown { color: var(--soft); }
-    .failed, .lost, .refused, .critical { color: var(--bad); } .warning { color: var(--warn); } .info { color: var(--soft); }
-    .severity { font-weight: 600; }
-    .vital { display: inline-grid; grid-template-columns: 3.4rem 4.5rem 5rem; align-items: center; gap: .4rem; }
-    .vital meter { width: 4.5rem; height: .6rem; }
-    svg.spark { width: 5rem; height: 1.3rem; display: block; }
-    svg.spark polyline { fill: none; stroke: var(--fill); stroke-width: 1.4; vector-effect: non-scaling-stroke; }
-    .filter { display: inline-block; margin-bottom: .6rem; color: var(--soft); }
-    .filter input { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 4px;
-      padding: .2rem .5rem; }
+    .failed, .lost, .refused { color: var(--bad); font-weight: 600; }
+    .severity { font-weight: 600; display: inline-block; padding: .05rem .5rem; border-radius: 3px;
+      background: var(--hover); color: var(--soft); }
+    .severity.critical { color: var(--bad); background: var(--bad-back); }
+    .severity.warning { color: var(--warn); background: var(--warn-back); }
+    .critical > .figure { color: var(--bad); font-weight: 700; } .warning > .figure { color: var(--warn); font-weight: 700; }
+    .vital { display: flex; align-items: center; gap: .5rem; }
+    .vital .figure { min-width: 4.2rem; text-align: right; }
+    svg { width: 3.6rem; height: 1.4rem; flex: none; background: var(--area); border-radius: 2px; opacity: .95; }
+    svg polyline { fill: none; stroke: var(--graph); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+    .stale svg { opacity: .5; }
+    .more dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: .1rem 0 .3rem 1.1rem; }
+    .more dt { color: var(--soft); } .more dd { margin: 0; max-width: 60rem; }
+    .tools { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem; margin-bottom: .7rem; align-items: center; color: var(--soft); }
+    .tools input, .tools button { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
+      border-radius: 4px; padding: .22rem .6rem; }
+    .tools button { cursor: pointer; } .tools button span { color: var(--soft); }
+    .tools button[aria-pressed=true] { border-color: var(--focus); box-shadow: inset 0 -2px 0 var(--focus); }
     code { font-family: ui-monospace, monospace; font-size: .92em; }
-    @media (max-width: 700px) { main { padding: 1rem .6rem; } header { padding: .8rem .6rem; } svg.spark { display: none; }
-      .vital { grid-template-columns: 3.2rem 3rem; } .vital meter { width: 3rem; } }
+    a { color: var(--focus); }
+    @media (max-width: 1150px) { #fleet svg { display: none; } .vital .figure { min-width: 0; } }
+    @media (max-width: 720px) {
+      main { padding: 1rem .6rem 2rem; } header { padding: .7rem .6rem; }
+      .wide { display: none; } th, td { padding: .4rem .4rem; font-size: .9rem; } tbody th { min-width: 7.5rem; }
+      .severity { padding: .05rem .25rem; } #fleet .state span + span { overflow-wrap: anywhere; }
+      .tools input { width: 100%; } .tools label { flex: 1 1 100%; display: flex; gap: .5rem; }
+      #episodes th:nth-child(5), #episodes td:nth-child(5) { display: none; }
+      .more dl { grid-template-columns: 1fr; } .more dd { margin-bottom: .3rem; }
+    }
     """#
 }
