@@ -134,10 +134,11 @@ enum PageScript {
       add("State", element("span", row.state), ...since, row.detail ? element("span", ": " + row.detail) : "");
       if (row.last_error && row.last_error !== row.detail) add("Last error", element("span", row.last_error));
       if (typeof row.latency_ms === "number") add("Round trip", number(row.latency_ms, 1, " ms"));
-      add("Load, up", number(row.load1, 2) + ", " + span(row.uptime_seconds));
-      add("Swap", number(row.swap, 1, " %"));
+      if (typeof row.load1 === "number") add("Load", number(row.load1, 2));
+      if (typeof row.uptime_seconds === "number") add("Up", span(row.uptime_seconds));
+      if (typeof row.swap === "number") add("Swap", number(row.swap, 1, " %"));
       if (row.disk_mount) add("Fullest disk", element("span", row.disk_mount), " " + number(row.disk, 1, " %"));
-      add("Last sample", time(row.last_sample));
+      if (row.last_sample) add("Last sample", time(row.last_sample));
       for (const episode of row.episodes || []) {
         const parts = [tag("severity", severities, episode.severity), " ",
           element("span", what(episode) + ": " + episode.value + ", limit " + episode.limit), ", ", time(episode.since)];

@@ -73,7 +73,8 @@ enum PageStyle {
     @media (max-width: 1150px) { #fleet svg { display: none; } .vital .figure { min-width: 0; } }
     @media (max-width: 720px) {
       main { padding: 1rem .6rem 2rem; } header { padding: .7rem .6rem; }
-      .wide { display: none; } th, td { padding: .4rem .4rem; font-size: .9rem; } tbody th { min-width: 7.5rem; }
+      .wide { display: none; } th, td { padding: .4rem .35rem; font-size: .88rem; } tbody th { min-width: 6.2rem; }
+      #episodes td:nth-child(n) { min-width: 0; }
       .severity { padding: .05rem .25rem; } #fleet .state span + span { overflow-wrap: anywhere; }
       .tools input { width: 100%; } .tools label { flex: 1 1 100%; display: flex; gap: .5rem; }
       #episodes th:nth-child(5), #episodes td:nth-child(5) { display: none; }
