@@ -83,7 +83,9 @@ struct AccessCheck: RouterMiddleware {
     if !AccessPolicy.openPaths.contains(request.uri.path), let shown = request.headers[.authorization],
       let wait = await sessions.note(shown: shown, isRight: verdict == .allowed, from: context.client)
     {
-      context.logger.warning("Wrong tokens, too many", metadata: ["http.client": "\(context.client)"])
+      if await sessions.isWorthTelling() {
+        context.logger.warning("Too many wrong tokens were shown", metadata: ["http.client": "\(context.client)"])
+      }
       return Answer.tooMany(wait: wait)
     }
     guard case .unauthorized(let why) = verdict else { return try await next(request, context) }

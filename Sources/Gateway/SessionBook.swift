@@ -22,6 +22,7 @@ actor SessionBook {
   private var tokens: [Data: Duration] = [:]
   private var sessions: [Data: Duration] = [:]
   private var guesses = GuessLimiter()
+  private var told: Duration?
 
   /// - Parameter now: a monotonic time.
   init(sessionLife: Duration, now: @escaping @Sendable () -> Duration) {
@@ -45,6 +46,13 @@ actor SessionBook {
   /// - Returns: nil when the verdict may be told, else how long the client has to wait.
   func note(shown token: String, isRight: Bool, from client: String) -> Duration? {
     guesses.judge(client, digest: Self.hash(token), isRight: isRight, now: now())
+  }
+
+  /// Whether the log should hear of too many wrong tokens: at most once a minute, or guessing would fill it.
+  func isWorthTelling() -> Bool {
+    if let told, now() - told < GuessLimiter.window { return false }
+    told = now()
+    return true
   }
 
   func isLive(_ session: String) -> Bool {

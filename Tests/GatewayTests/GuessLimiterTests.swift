@@ -70,4 +70,16 @@ internal import Testing
     #expect(await book.isLive(session))
     #expect(await !book.isLive(session + "0"))
   }
+
+  @Test("The log hears of too many wrong tokens once a minute")
+  func telling() async {
+    let clock = ManualClock()
+    let book = SessionBook(sessionLife: .seconds(60)) { clock.now.offset }
+    var told: [Bool] = []
+    for _ in 0..<4 {
+      told.append(await book.isWorthTelling())
+      clock.advance(by: .seconds(30))
+    }
+    #expect(told == [true, false, true, false])
+  }
 }
