@@ -26,18 +26,18 @@ struct Scene: Sendable {
   /// - Parameters:
   ///   - ssh: further lines of the configuration's `ssh`.
   ///   - configuration: further lines of the configuration.
+  ///   - sshd: further lines of the server's own configuration.
   static func with<Result: Sendable>(
-    ssh: String = "", configuration: String = "", mail: SMTPServer.Configuration? = nil,
+    ssh: String = "", configuration: String = "", sshd: [String] = [], mail: SMTPServer.Configuration? = nil,
     _ body: @Sendable (Scene) async throws -> Result
   ) async throws -> Result {
-    let certificates = try await Self.certificates.value
-    var wanted = mail ?? SMTPServer.Configuration(certificates: certificates.server)
-    if mail == nil { wanted.accounts = [account: password] }
-    let server = try await SSHServer.start()
-    let relay = try await SMTPServer.start(wanted)
+    let authority = try await certificates.value.authority
+    let server = try await SSHServer.start(options: sshd)
+    let usual = try await Self.relay()
+    let relay = try await SMTPServer.start(mail ?? usual)
     let service = try SyscrapProcess(try await SyscrapProcess.ssh(to: server, more: ssh) + "\n" + configuration)
     try service.directory.write("password", password + "\n")
-    let scene = Scene(ssh: server, mail: relay, service: service, authority: certificates.authority)
+    let scene = Scene(ssh: server, mail: relay, service: service, authority: authority)
     func end() async {
       await service.stop()
       await relay.stop()
@@ -48,6 +48,7 @@ struct Scene: Sendable {
       await end()
       return result
     } catch {
+      print("the service's last lines:\n" + service.log.all.suffix(40).joined(separator: "\n"))
       await end()
       throw error
     }
@@ -56,7 +57,15 @@ struct Scene: Sendable {
   /// Made once for all tests.
   static let certificates = Task { try await Certificates.make() }
 
-  static func certificate() async throws -> Certificates.Pair { try await certificates.value.server }
+  /// A mail server's behaviour, with an account and what `change` makes of it.
+  static func relay(
+    _ change: (inout SMTPServer.Configuration) -> Void = { _ in }
+  ) async throws -> SMTPServer.Configuration {
+    var relay = SMTPServer.Configuration(certificates: try await certificates.value.server)
+    relay.accounts = [account: password]
+    change(&relay)
+    return relay
+  }
 
   // MARK: Documents
 
@@ -66,7 +75,7 @@ struct Scene: Sendable {
 
   func email(_ id: String = "ops", to: String = "ops@example.org", port: UInt16? = nil, more: String = "") -> String {
     """
-    {kind: notification_options, _id: \(id), target: generic, type: email, to: [\(to)], from: syscrap@example.org,
+    {kind: notification_options, _id: \(id), target: box, type: email, to: [\(to)], from: syscrap@example.org,
      relay: 'smtp://127.0.0.1:\(port ?? mail.port)', ca_file: \(authority), username: \(Self.account),
      password_file: \(service.directory.file("password"))\(more.isEmpty ? "" : ", \(more)")}
     """

@@ -133,16 +133,17 @@ package actor SyscrapProcess {
   package nonisolated func request(
     _ method: String = "GET", _ path: String, body: [UInt8] = [], within deadline: Duration = .seconds(30)
   ) async throws -> SmallHTTP.Reply {
-    func file(_ name: String) throws -> String {
-      try String(contentsOfFile: stateDirectory + "/" + name, encoding: .utf8)
-        .trimmingCharacters(in: .whitespacesAndNewlines)
+    func file(_ path: String) throws -> String {
+      try String(contentsOfFile: path, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
     }
-    let address = try file("address")
+    let address = try file(stateDirectory + "/address")
     guard let port = address.split(separator: ":").last.flatMap({ UInt16($0) }) else {
       throw ManagedProcessError("no port in the address \(address)")
     }
+    // A configuration's own `http: {token_file: token}` wins.
+    let token = (try? file(directory.file("token"))) ?? (try? file(stateDirectory + "/token"))
     return try await SmallHTTP.perform(
-      method, path, port: port, token: try? file("token"), body: body, within: deadline)
+      method, path, port: port, token: token, body: body, within: deadline)
   }
 
   /// Looks again and again, 20 times a second, until there is something, for things that nothing announces.
