@@ -52,8 +52,15 @@ extension Connection {
     throw RemoteError(
       .authenticationFailed, phase: .authenticate,
       "\(endpoint.host) refused \(user) with \(tried.joined(separator: ", "))."
-        + missing.map { " " + $0.message }.joined(),
+        + missing.map { " " + $0.message }.joined() + " " + Self.advice(tried, user: user),
       rawCode: LIBSSH2_ERROR_AUTHENTICATION_FAILED)
+  }
+
+  /// What a person can do about credentials that were refused.
+  private static func advice(_ tried: [String], user: String) -> String {
+    tried == ["password"]
+      ? "Check the password, and whether \(user) may log in by password there."
+      : "Put the key's public half into ~/.ssh/authorized_keys of \(user) there, or name another key or user."
   }
 
   // MARK: keys
