@@ -1,4 +1,4 @@
-internal import FoundationEssentials
+package import FoundationEssentials
 package import Model
 
 /// The life of one condition, decided without doing anything: takes a verdict and the time, says what to announce.
@@ -21,6 +21,8 @@ package struct EpisodeMachine: Sendable {
   private var storedAt: Duration = .zero
   /// The last verdicts for N of M, newest last; at most `times.last`.
   private var window: [Bool] = []
+  /// The sample that was considered last: the same one, seen again, decides nothing.
+  private var lastStamp: SampleStamp?
 
   package init(key: ConditionKey, rule: EpisodeRule) {
     self.key = key
@@ -38,22 +40,35 @@ package struct EpisodeMachine: Sendable {
     storedAt = now.uptime
   }
 
-  /// Takes one finding. - Returns: what to announce, or nil when nothing has to be stored.
-  package mutating func consider(_ finding: Finding, at now: Moment) -> Announcement? {
-    let isBad: Bool
-    switch finding.verdict {
+  /// Takes what was considered before this life began, oldest first, so that N of M counts on; decides nothing.
+  package mutating func remember(_ finding: Finding) {
+    guard rule.times != nil, let isBad = isBad(finding.verdict) else { return }
+    _ = note(isBad)
+  }
+
+  private func isBad(_ verdict: Verdict) -> Bool? {
+    switch verdict {
+    case .bad: true
+    case .ok: false
     case .unknown:
       switch rule.noData {
-      case .keep: return nil
-      case .alert: isBad = true
-      case .ok: isBad = false
+      case .keep: nil
+      case .alert: true
+      case .ok: false
       }
-    case .bad: isBad = true
-    case .ok(let hasCleared):
-      // Between the limit and the clear limit a firing condition goes on firing, a quiet one stays quiet.
-      if state == .firing, !hasCleared { return moveOn(finding, at: now) }
-      isBad = false
     }
+  }
+
+  /// Takes one finding. - Returns: what to announce, or nil when nothing has to be stored.
+  /// - Parameter stamp: the sample it was made from; nil where there was none (silence).
+  package mutating func consider(_ finding: Finding, stamp: SampleStamp? = nil, at now: Moment) -> Announcement? {
+    if let stamp {
+      if stamp == lastStamp { return nil }
+      lastStamp = stamp
+    }
+    guard let isBad = isBad(finding.verdict) else { return nil }
+    // Between the limit and the clear limit a firing condition goes on firing, a quiet one stays quiet.
+    if case .ok(hasCleared: false) = finding.verdict, state == .firing { return moveOn(finding, at: now) }
     let meetsTimes = note(isBad)
     if isBad || (meetsTimes && state == .firing) { return turnBad(finding, meetsTimes: meetsTimes, at: now) }
     // N of M: one good sample among the bad ones decides nothing yet.
@@ -190,6 +205,17 @@ package struct EpisodeMachine: Sendable {
   }
 }
 
+/// Which sample, within its series: two are the same when both figures are.
+package struct SampleStamp: Sendable, Hashable {
+  package var at: Date
+  package var n: Int
+
+  package init(_ sample: Sample) {
+    at = sample.at
+    n = sample.n
+  }
+}
+
 /// What of a reaction's document an episode has to know.
 package struct EpisodeRule: Sendable, Hashable {
   package var severity: Severity
@@ -206,7 +232,7 @@ package struct EpisodeRule: Sendable, Hashable {
     severity = reaction.severity
     holdFor = condition.holdFor
     times = condition.times
-    noData = reaction.noData
+    noData = condition.noData ?? reaction.noData
     repeatInterval = reaction.repeatInterval
     sendsResolved = reaction.sendsResolved
     notify = reaction.notify

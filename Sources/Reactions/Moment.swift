@@ -14,7 +14,7 @@ package struct Moment: Sendable, Hashable {
   }
 }
 
-/// Reads both clocks.
+/// Reads both clocks. One for the whole process: `uptime` then counts from the service's start.
 package struct Timepiece: Sendable {
   package let now: @Sendable () -> Moment
   package let sleep: @Sendable (Duration) async throws -> Void

@@ -14,13 +14,13 @@ package struct Orphans: Sendable {
 
   /// - Parameters:
   ///   - open: All open episodes.
-  ///   - reactions: The ids of all reaction documents that are there and enabled, refused edits included.
+  ///   - reactions: The ids of all reaction documents that are there and enabled, in their last good version.
   /// - Returns: how many were ended.
   package func close(_ open: [Episode], reactions: Set<String>) async throws -> Int {
     var count = 0
     for episode in open where !reactions.contains(episode.key.reaction) {
       let rule = EpisodeRule(
-        ReactionTarget(id: episode.key.reaction, reaction: "", selector: .generic, notify: nil),
+        ReactionTarget(id: episode.key.reaction, reaction: "", selector: .generic, notify: []),
         MetricCondition(metric: episode.key.metric))
       let now = time.now()
       var machine = EpisodeMachine(continuing: episode, rule: rule, at: now)

@@ -22,6 +22,7 @@ package actor ReactionWorker: Supervised {
   private let exchange: SampleExchange
   private let time: Timepiece
   private let beat: @Sendable () -> Void
+  private let isCurrent: @Sendable () -> Bool
   private let logger: Logger
 
   private var machines: [ConditionKey: EpisodeMachine] = [:]
@@ -30,20 +31,25 @@ package actor ReactionWorker: Supervised {
   private var targets: [String: Target] = [:]
   private var targetsReadAt: Duration?
   private var retryAt: Duration?
+  private var lastTick: Duration?
+  private var hasSaidBound = false
 
   private struct Watch {
     var conditionIndex: Int
     var since: Duration
     var limit: Duration
-    var isSilent = false
+    /// When silence was last judged; nil while there is none.
+    var judgedAt: Duration?
   }
 
   /// - Parameters:
   ///   - rule: The rule that `reaction.reaction` names, from ``ReactionCatalogue``.
   ///   - beat: Called at every tick, so that a supervisor sees the worker live.
+  ///   - isCurrent: False once this life was replaced: it announces nothing any more.
   package init(
     _ reaction: ReactionTarget, rule: any Reaction, environment: ReactionEnvironment, exchange: SampleExchange,
-    time: Timepiece, beat: @escaping @Sendable () -> Void = {}, logger: Logger
+    time: Timepiece, beat: @escaping @Sendable () -> Void = {}, isCurrent: @escaping @Sendable () -> Bool = { true },
+    logger: Logger
   ) {
     self.reaction = reaction
     self.rule = rule
@@ -51,6 +57,7 @@ package actor ReactionWorker: Supervised {
     self.exchange = exchange
     self.time = time
     self.beat = beat
+    self.isCurrent = isCurrent
     var logger = logger
     logger[metadataKey: "reaction.id"] = "\(reaction.id)"
     self.logger = logger
@@ -60,7 +67,7 @@ package actor ReactionWorker: Supervised {
     // Subscribed first, so that nothing falls between the stored samples and the new ones.
     let (subscription, stream) = await exchange.subscribe(metrics: Set(reaction.conditions.map(\.metric)))
     do {
-      try await begin()
+      try await beginWhenPossible()
       try await withThrowingTaskGroup(of: Void.self) { group in
         // One reader: samples and ticks never overtake each other in the middle of a step.
         group.addTask {
@@ -86,16 +93,29 @@ package actor ReactionWorker: Supervised {
 
   // MARK: Beginning
 
+  /// A store that is away is waited for: it is an answer, not a failure of this life.
+  private func beginWhenPossible() async throws {
+    while true {
+      try Task.checkCancellation()
+      beat()
+      do {
+        return try await begin()
+      } catch let error where !(error is CancellationError) {
+        logger.warning("A reaction waits for the store", metadata: ["error": "\(error)"])
+        try await time.sleep(Self.retryInterval)
+      }
+    }
+  }
+
   /// Continues open episodes, then looks at the newest stored samples at once.
   private func begin() async throws {
     let now = time.now()
-    for episode in try await environment.history.openEpisodes(reaction: reaction.id) {
-      guard let condition = condition(for: episode.key) else {
-        var machine = EpisodeMachine(
-          continuing: episode, rule: EpisodeRule(reaction, .init(metric: episode.key.metric)), at: now)
-        if let announcement = machine.retire(reason: "no longer checked", at: now) {
-          try await environment.announce(announcement)
-        }
+    machines = [:]
+    for episode in try await environment.history.openEpisodes(reaction: reaction.id).sorted(by: { $0.since < $1.since })
+    {
+      // Of two open episodes of one condition the older is the true one.
+      guard let condition = condition(for: episode.key), machines[episode.key] == nil else {
+        try await end(episode)
         continue
       }
       machines[episode.key] = EpisodeMachine(continuing: episode, rule: EpisodeRule(reaction, condition), at: now)
@@ -105,14 +125,48 @@ package actor ReactionWorker: Supervised {
       for condition in reaction.conditions {
         for newest in try await environment.history.newest(metric: condition.metric, target: target.name)
         where condition.name == nil || condition.name == newest.series.name {
-          // N of M looks back as far as it counts.
-          let depth = condition.times.map(\.last) ?? 1
-          let samples =
-            depth > 1
-            ? try await environment.history.recent(newest.series, type: .realTime, count: min(depth, 1000)) : [newest]
-          await consider(samples, isStored: true)
+          try Task.checkCancellation()
+          try await remember(condition, before: newest)
+          await consider([newest], isStored: true)
+          try await endWhatIsNoLongerChosen(condition, newest)
         }
       }
+    }
+  }
+
+  /// N of M looks back as far as it counts.
+  private func remember(_ condition: MetricCondition, before newest: Sample) async throws {
+    guard let times = condition.times, times.last > 1 else { return }
+    let samples = try await environment.history.recent(newest.series, type: .realTime, count: min(times.last, 1000))
+    for sample in samples.dropLast() {
+      for finding in rule.findings(in: sample, for: condition) {
+        let key = key(newest.series, finding.element)
+        var machine = machines[key] ?? EpisodeMachine(key: key, rule: EpisodeRule(reaction, condition))
+        machine.remember(finding)
+        machines[key] = machine
+      }
+    }
+  }
+
+  /// Elements that are there but that the document no longer chooses.
+  private func endWhatIsNoLongerChosen(_ condition: MetricCondition, _ newest: Sample) async throws {
+    guard let value = newest.value, let present = elementNames(of: value) else { return }
+    let chosen = Set(rule.findings(in: newest, for: condition).compactMap(\.element))
+    for (key, machine) in machines where key.target == newest.series.target && key.metric == newest.series.metric {
+      guard key.name == newest.series.name, let element = key.element, let episode = machine.episode,
+        present.contains(element), !chosen.contains(element)
+      else { continue }
+      try await end(episode)
+      machines[key] = nil
+    }
+  }
+
+  private func end(_ episode: Episode) async throws {
+    let now = time.now()
+    let condition = condition(for: episode.key) ?? MetricCondition(metric: episode.key.metric)
+    var machine = EpisodeMachine(continuing: episode, rule: EpisodeRule(reaction, condition), at: now)
+    if let announcement = machine.retire(reason: "no longer checked", at: now) {
+      try await environment.announce(announcement)
     }
   }
 
@@ -160,41 +214,59 @@ package actor ReactionWorker: Supervised {
   /// Looks at samples in the order they come. - Parameter isStored: they are from the store, so their age counts.
   func consider(_ samples: [Sample], isStored: Bool = false) async {
     for sample in samples {
+      if Task.isCancelled { return }
       if targets[sample.series.target] == nil { await refreshTargets() }
       guard targets[sample.series.target] != nil else { continue }
       let now = time.now()
       if sample.value != nil, var watch = lastValue[sample.series] {
         let age = isStored ? max(0, now.wall.timeIntervalSince(sample.at)) : 0
-        watch.since = now.uptime - .seconds(min(age, 1e9))
-        watch.isSilent = false
+        // While nobody watched, nobody was silent: the time before the service's start does not count.
+        watch.since = max(now.uptime - .seconds(min(age, 1e9)), .zero)
+        watch.judgedAt = nil
         lastValue[sample.series] = watch
       }
       for condition in reaction.conditions
       where condition.metric == sample.series.metric && (condition.name == nil || condition.name == sample.series.name)
       {
-        await consider(rule.findings(in: sample, for: condition), of: sample.series, condition, at: now)
+        await consider(
+          rule.findings(in: sample, for: condition) + vanished(from: sample), of: sample.series, condition,
+          stamp: SampleStamp(sample), at: now)
       }
     }
   }
 
-  private func consider(_ findings: [Finding], of series: Series, _ condition: MetricCondition, at now: Moment) async {
+  /// Elements with an open episode that the list no longer holds: nothing is known of them.
+  private func vanished(from sample: Sample) -> [Finding] {
+    guard let value = sample.value, let present = elementNames(of: value) else { return [] }
+    return machines.values.filter { machine in
+      guard let element = machine.key.element, machine.episode != nil else { return false }
+      return machine.key.target == sample.series.target && machine.key.metric == sample.series.metric
+        && machine.key.name == sample.series.name && !present.contains(element)
+    }.map {
+      Finding(element: $0.key.element, verdict: .unknown, value: "no longer there", limit: $0.episode?.limit ?? "")
+    }
+  }
+
+  private func consider(
+    _ findings: [Finding], of series: Series, _ condition: MetricCondition, stamp: SampleStamp? = nil, at now: Moment
+  ) async {
     for finding in findings {
       if finding.verdict == .unknown, finding.element == nil {
         // The whole metric is missing: that is said of each of its elements.
         let keys = machines.keys.filter {
           $0.target == series.target && $0.metric == series.metric && $0.name == series.name
         }
-        for key in keys { await step(key, condition) { $0.consider(finding, at: now) } }
+        for key in keys { await step(key, condition) { $0.consider(finding, stamp: stamp, at: now) } }
         if !keys.isEmpty { continue }
       }
-      await step(key(series, finding.element), condition) { $0.consider(finding, at: now) }
+      await step(key(series, finding.element), condition) { $0.consider(finding, stamp: stamp, at: now) }
       // What silence had opened for the metric as a whole ends with the first element that is there again.
       let whole = key(series, nil)
       if finding.element != nil, finding.verdict != .unknown, machines[whole]?.episode != nil {
         var again = finding
         again.element = nil
         again.verdict = .ok(hasCleared: true)
-        await step(whole, condition) { $0.consider(again, at: now) }
+        await step(whole, condition) { $0.consider(again, stamp: stamp, at: now) }
       }
     }
   }
@@ -209,7 +281,8 @@ package actor ReactionWorker: Supervised {
     _ key: ConditionKey, _ condition: MetricCondition, _ decide: (inout EpisodeMachine) -> Announcement?
   ) async {
     if machines[key] == nil, machines.count >= Self.conditionBound {
-      logger.warning("Too many conditions in one reaction; new ones are left out")
+      if !hasSaidBound { logger.warning("Too many conditions in one reaction; new ones are left out") }
+      hasSaidBound = true
       return
     }
     var machine = machines[key] ?? EpisodeMachine(key: key, rule: EpisodeRule(reaction, condition))
@@ -218,6 +291,8 @@ package actor ReactionWorker: Supervised {
       return
     }
     if announcement.kind != .silent { announcement.episode.recent = await recent(key, condition) }
+    // A life that was replaced hands over nothing: its successor decides.
+    guard isCurrent(), !Task.isCancelled else { return }
     do {
       try await environment.announce(announcement)
       machines[key] = machine
@@ -245,11 +320,15 @@ package actor ReactionWorker: Supervised {
     beat()
     await refreshTargets()
     let now = time.now()
+    forgive(now)
     for (series, watch) in lastValue where now.uptime - watch.since > watch.limit {
+      if Task.isCancelled { return }
       guard reaction.conditions.indices.contains(watch.conditionIndex) else { continue }
+      // Once when it begins, then as often as samples would come.
+      if let judged = watch.judgedAt, now.uptime - judged < max(watch.limit / 3, Self.tickInterval) { continue }
+      lastValue[series]?.judgedAt = now.uptime
       let condition = reaction.conditions[watch.conditionIndex]
       let finding = rule.silence(for: condition, lasting: now.uptime - watch.since)
-      if finding.verdict == .unknown, reaction.noData == .keep { continue }
       await consider([finding], of: series, condition, at: now)
     }
     for (key, machine) in machines {
@@ -259,17 +338,26 @@ package actor ReactionWorker: Supervised {
     for (key, machine) in machines where machine.episode != nil && targets[key.target] == nil {
       guard let condition = condition(for: key) else { continue }
       await step(key, condition) { $0.retire(reason: "target no longer checked", at: now) }
-      if machines[key]?.episode == nil { machines[key] = nil }
     }
+    for key in machines.keys where targets[key.target] == nil && machines[key]?.episode == nil { machines[key] = nil }
     if let due = retryAt, due <= now.uptime {
       retryAt = nil
       await reconsiderNewest()
     }
   }
 
+  /// Time in which this process did not run (suspended, stopped) is nobody's silence.
+  private func forgive(_ now: Moment) {
+    defer { lastTick = now.uptime }
+    guard let lastTick, now.uptime - lastTick > Self.tickInterval * 10 else { return }
+    let gap = now.uptime - lastTick
+    for series in lastValue.keys { lastValue[series]?.since += gap }
+  }
+
   /// After a failed announcement the newest stored samples decide again.
   private func reconsiderNewest() async {
     for target in targets.values {
+      if Task.isCancelled { return }
       for condition in reaction.conditions {
         guard let newest = try? await environment.history.newest(metric: condition.metric, target: target.name) else {
           continue

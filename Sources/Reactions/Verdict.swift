@@ -64,6 +64,13 @@ func selectedParts(of value: Value, by filter: [String: Value]) -> [(element: St
   return matches(value, filter) ? [(nil, value)] : []
 }
 
+/// The names of all elements of a list, whatever is chosen among them; nil when the value is no list of maps.
+func elementNames(of value: Value) -> Set<String>? {
+  guard case .array(let elements) = value else { return nil }
+  return Set(
+    elements.enumerated().map { index, part in part.fields.map { elementName($0, index: index) } ?? String(index) })
+}
+
 private func matches(_ part: Value, _ filter: [String: Value]) -> Bool {
   filter.allSatisfy { path, wanted in
     guard let found = part.at(path) else { return false }

@@ -216,3 +216,85 @@ actor Ledger: History {
     #expect(received.first == Self.start.addingTimeInterval(5))
   }
 }
+
+@Suite(.timeLimit(.minutes(1))) struct ReactionRestartTests {
+  let stage = ReactionWorkerTests()
+
+  /// Runs a worker until it stands on its first tick, with what is stored, and returns what it announced.
+  private func announcedAtStart(_ reaction: ReactionTarget, rule: any Reaction = Range()) async throws -> [Announcement.Kind] {
+    let life = Task { try await stage.worker(reaction, rule: rule).run() }
+    try await stage.clock.sleepers(atLeast: 1, within: .seconds(10))
+    life.cancel()
+    _ = try? await life.value
+    return await stage.ledger.announced.map(\.kind)
+  }
+
+  @Test("a restart in the middle of an N-of-M episode says nothing: the window is filled from the store")
+  func windowSurvives() async throws {
+    let reaction = ReactionWorkerTests.reaction { $0.conditions[0].times = .init(n: 2, last: 4) }
+    for (second, percent) in [(0.0, 95.0), (1, 10), (2, 95), (3, 10)] {
+      await stage.ledger.add(stage.sample(percent, after: second))
+    }
+    var machine = EpisodeMachine(
+      key: ConditionKey(reaction: "cpu", target: "web-1", metric: "Vitals.CPU"),
+      rule: EpisodeRule(reaction, reaction.conditions[0]))
+    let moment = Moment(wall: ReactionWorkerTests.start, uptime: .zero)
+    let bad = Finding(verdict: .bad, value: "95 %", limit: "at most 90 %")
+    _ = machine.consider(bad, at: moment)
+    let firing = machine.consider(bad, at: moment)
+    await stage.ledger.preset([try #require(firing?.episode)])
+    #expect(try await announcedAtStart(reaction) == [])
+  }
+
+  @Test("the time while nobody watched is nobody's silence: a start long after the last value fires nothing")
+  func ownDowntime() async throws {
+    await stage.ledger.add(stage.sample(1, after: -3600))
+    let reaction = ReactionWorkerTests.reaction {
+      $0.reaction = "Presence"
+      $0.conditions = [MetricCondition(metric: "Vitals.CPU", limits: ["max_age": 30])]
+    }
+    let life = Task { try await stage.worker(reaction, rule: Presence()).run() }
+    for _ in 0..<5 {
+      try await stage.clock.sleepers(atLeast: 1, within: .seconds(10))
+      stage.clock.advance(by: .seconds(1))
+    }
+    try await stage.clock.sleepers(atLeast: 1, within: .seconds(10))
+    life.cancel()
+    _ = try? await life.value
+    #expect(await stage.ledger.announced.map(\.kind) == [])
+  }
+
+  @Test("a metric's own no_data wins over the document's")
+  func ownNoData() {
+    let reaction = ReactionWorkerTests.reaction { $0.conditions[0].noData = .alert }
+    #expect(EpisodeRule(reaction, reaction.conditions[0]).noData == .alert)
+    #expect(EpisodeRule(reaction, MetricCondition(metric: "Vitals.CPU")).noData == .keep)
+  }
+
+  @Test("the same sample seen again counts once")
+  func seenAgain() {
+    let reaction = ReactionWorkerTests.reaction { $0.conditions[0].times = .init(n: 2, last: 3) }
+    var machine = EpisodeMachine(
+      key: ConditionKey(reaction: "cpu", target: "web-1", metric: "Vitals.CPU"),
+      rule: EpisodeRule(reaction, reaction.conditions[0]))
+    let moment = Moment(wall: ReactionWorkerTests.start, uptime: .zero)
+    let bad = Finding(verdict: .bad, value: "95 %", limit: "at most 90 %")
+    let stamp = SampleStamp(stage.sample(95, after: 0))
+    #expect(machine.consider(bad, stamp: stamp, at: moment)?.kind == .silent)
+    #expect(machine.consider(bad, stamp: stamp, at: moment) == nil)
+    #expect(machine.state == .pending)
+  }
+
+  @Test("a life that was replaced announces nothing")
+  func fenced() async throws {
+    await stage.ledger.add(stage.sample(95, after: 0))
+    let worker = ReactionWorker(
+      ReactionWorkerTests.reaction(), rule: Range(), environment: stage.environment(), exchange: stage.exchange,
+      time: stage.time, isCurrent: { false }, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    let life = Task { try await worker.run() }
+    try await stage.clock.sleepers(atLeast: 1, within: .seconds(10))
+    life.cancel()
+    _ = try? await life.value
+    #expect(await stage.ledger.announced.map(\.kind) == [])
+  }
+}

@@ -89,7 +89,8 @@ struct Parts: Sendable {
               "What a host is could not be stored", metadata: ["target.name": "\(name)", "error": "\(error)"])
           }
         }, problem: { await trouble.note($0) }, now: now))
-    reactions = ReactionDirectory(pipeline: pipeline, clock: clock, now: now, trouble: trouble, logger: logger)
+    reactions = ReactionDirectory(
+      pipeline: pipeline, time: Timepiece(clock: ContinuousClock(), wall: now), trouble: trouble, logger: logger)
     self.limits = limits
   }
 

@@ -8,19 +8,16 @@ internal import Supervision
 /// Makes the children of the Reactor, one for each document of `reaction_targets`, and knows who lives.
 actor ReactionDirectory {
   private let pipeline: Pipeline
-  private let clock: any Clock<Duration>
-  private let now: @Sendable () -> Date
+  private let time: Timepiece
   private let trouble: TroubleDesk
   private let logger: Logger
   private var workers: [String: ReactionWorker] = [:]
 
   init(
-    pipeline: Pipeline, clock: any Clock<Duration>, now: @escaping @Sendable () -> Date, trouble: TroubleDesk,
-    logger: Logger
+    pipeline: Pipeline, time: Timepiece, trouble: TroubleDesk, logger: Logger
   ) {
     self.pipeline = pipeline
-    self.clock = clock
-    self.now = now
+    self.time = time
     self.trouble = trouble
     self.logger = logger
   }
@@ -59,18 +56,16 @@ actor ReactionDirectory {
   private func make(_ reaction: ReactionTarget, _ rule: any Reaction, _ context: ChildContext) -> ReactionWorker {
     let worker = ReactionWorker(
       reaction, rule: rule, environment: pipeline.environment, exchange: pipeline.exchange,
-      time: timepiece(clock), beat: { context.beat() }, logger: logger)
+      time: time, beat: { context.beat() }, isCurrent: { context.fence.isCurrent }, logger: logger)
     workers[reaction.id] = worker
     return worker
   }
-
-  private func timepiece(_ clock: some Clock<Duration>) -> Timepiece { Timepiece(clock: clock, wall: now) }
 
   /// Ends the episodes of reactions that are gone. - Returns: how many.
   func closeOrphans(_ snapshot: DocumentBook.Snapshot) async throws -> Int {
     let open = try await pipeline.storage.episodes(reaction: nil, openOnly: true, limit: 100_000)
     let reactions = Set(snapshot.set.reactionTargets.filter(\.isEnabled).map(\.id))
-    return try await Orphans(environment: pipeline.environment, time: timepiece(clock)).close(
+    return try await Orphans(environment: pipeline.environment, time: time).close(
       open, reactions: reactions)
   }
 }
