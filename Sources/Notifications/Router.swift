@@ -64,7 +64,7 @@ package actor Router {
         "episode.id": "\(episode.id)", "reaction.id": "\(episode.key.reaction)", "target.id": "\(episode.key.target)",
         "notification.kind": "\(kind.name)", "notification.count": "\(count)",
       ])
-    if entries.isEmpty { await reportUnheard(announcement) } else { unheard.remove(episode.key.reaction) }
+    if entries.isEmpty, kind != .resolved { await reportUnheard(announcement) } else { unheard.remove(episode.key.reaction) }
     return count
   }
 
@@ -127,7 +127,7 @@ package actor Router {
       .filter { MessageKind(name: $0.kind).tellsFiring }
     var result = entries
     // Who was told of the beginning is told of the end, and nobody else: whatever the document says by now.
-    if message.identity.kind == .resolved, !earlier.isEmpty {
+    if message.identity.kind == .resolved {
       let options = Dictionary(
         try await directory.options().map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
       let wasTold = Set(earlier.map { Way(option: $0.option, recipient: $0.recipient) })
