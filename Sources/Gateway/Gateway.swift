@@ -78,6 +78,7 @@ package struct Gateway: Supervised {
             maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 100))),
       configuration: ApplicationConfiguration(address: address, serverName: "syscrap"),
       onServerRunning: { channel in
+        ListeningSockets.closeOnExec()
         switch place {
         case .unix(let path):
           UnixSocketFile.restrict(path)

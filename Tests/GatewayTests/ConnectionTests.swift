@@ -115,10 +115,29 @@ internal import Testing
     await gateway.stop()
   }
 
+  /// A free port below those that the kernel gives to clients, so that no client takes it between two starts.
+  private static func quietPort() async throws -> Int {
+    for _ in 0..<20 {
+      let port = Int.random(in: 20_000..<32_000)
+      guard let fixture = try? await GatewayFixture({ $0.address = .tcp(host: "127.0.0.1", port: port) }) else {
+        continue
+      }
+      await fixture.stop()
+      return port
+    }
+    throw SocketClient.Failure(description: "no free port")
+  }
+
   @Test("Cancelled with open streams, idle and half-sent requests it ends promptly, and starts again on the same port")
   func restart() async throws {
-    var gateway = try await GatewayFixture { $0.grace = .seconds(20) }
-    let port = gateway.port
+    let port = try await Self.quietPort()
+    func start() async throws -> GatewayFixture {
+      try await GatewayFixture {
+        $0.address = .tcp(host: "127.0.0.1", port: port)
+        $0.grace = .seconds(20)
+      }
+    }
+    var gateway = try await start()
     for _ in 0..<3 {
       let place = gateway.place
       let clients = try await onThread {
@@ -141,7 +160,7 @@ internal import Testing
       #expect(ContinuousClock.now - before < .seconds(10))
       #expect(gateway.operations.following.all.filter { $0 == "closed" }.count == 5)
       try await onThread { for client in clients { try client.waitForEnd() } }
-      gateway = try await GatewayFixture { $0.address = .tcp(host: "127.0.0.1", port: port) }
+      gateway = try await start()
       #expect(try await gateway.ask("GET", "/healthz", headers: [:]).status == 200)
     }
     await gateway.stop()
@@ -194,6 +213,18 @@ internal import Testing
     gate.append(())
     let result = await end.value
     #expect(throws: CancellationError.self) { try result.get() }
+  }
+
+  @Test("A program that is started meanwhile does not keep the port")
+  func inheritance() async throws {
+    let port = try await Self.quietPort()
+    let gateway = try await GatewayFixture { $0.address = .tcp(host: "127.0.0.1", port: port) }
+    let program = try ManagedProcess(["sleep", "60"])
+    await gateway.stop()
+    let again = try await GatewayFixture { $0.address = .tcp(host: "127.0.0.1", port: port) }
+    #expect(program.exits.all.isEmpty)
+    await again.stop()
+    _ = await program.stop()
   }
 
   @Test("A port that is taken is an error at once")

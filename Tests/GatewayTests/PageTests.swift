@@ -181,8 +181,11 @@ enum Chromium {
   /// Opens the address, waits until the page is at rest, and returns its elements as text, with the console's messages.
   static func show(_ address: String, profile: String) async throws -> String {
     guard let path else { throw SocketClient.Failure(description: "no chromium") }
+    // The browser must not hold connections of other tests open, so what it inherits is closed first.
+    let start = "import os, sys; os.closerange(3, 65536); os.execv(sys.argv[1], sys.argv[1:])"
     let browser = try ManagedProcess([
-      path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+      "python3", "-c", start, path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+      "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--user-data-dir=\(profile)",
       "--enable-logging=stderr", "--virtual-time-budget=1500", "--dump-dom", address,
     ])
