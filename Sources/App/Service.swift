@@ -1,3 +1,4 @@
+internal import Aggregation
 internal import FoundationEssentials
 internal import Gateway
 internal import Glibc
@@ -21,6 +22,9 @@ package struct Service: Sendable {
     /// The root's restart budget is spent, or too many lives are deaf; exit code 70.
     case exhausted(String)
   }
+
+  /// The exit code of a service whose tree gave up.
+  package static let exhaustedCode: Int32 = 70
 
   /// How long the tree has to stop; what is not done by then is left: starting up again is the recovery.
   package static let drain: Duration = .seconds(20)
@@ -65,8 +69,9 @@ package struct Service: Sendable {
     let parts = try Parts(configuration: configuration, storage: storage, registry: registry, logger: logger)
     try await Self.seed(documents, parts.desk)
     let token = try Self.token(configuration)
+    let (reloading, reloads) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     let (ends, endings) = AsyncStream.makeStream(of: End.self, bufferingPolicy: .bufferingOldest(1))
-    let stop: @Sendable (End) async -> Void = { endings.yield($0) }
+    let stop: @Sendable (End) -> Void = { endings.yield($0) }
 
     let watch = SelfWatch(notices: parts.notices, registry: registry, logger: logger, stop: stop)
     let surroundings = Surroundings(clock: parts.clock, logger: logger, observe: watch.observe)
@@ -101,12 +106,17 @@ package struct Service: Sendable {
         return nil
       }
       group.addTask {
+        // A stop never waits behind a reload that is slow.
         for await signal in self.signals {
           switch signal {
           case .stop: return .stopped
-          case .reload: await self.reload(parts, stop)
+          case .reload: reloads.yield()
           }
         }
+        return nil
+      }
+      group.addTask {
+        for await _ in reloading { await self.reload(parts, stop) }
         return nil
       }
       var end = End.stopped
@@ -117,9 +127,10 @@ package struct Service: Sendable {
         }
       }
       logger.info("Stopping", metadata: ["end": "\(end)"])
-      await Self.drain(root, logger: logger)
+      await Self.drain(root, for: end, logger: logger)
       group.cancelAll()
       endings.finish()
+      reloads.finish()
       return end
     }
     _ = await parts.recorder.flush()
@@ -139,21 +150,23 @@ package struct Service: Sendable {
   }
 
   /// Stops the tree in order, within ``drain``. What is not done by then is left as it is: starting up is the recovery.
-  private static func drain(_ root: Supervisor, logger: Logger) async {
+  private static func drain(_ root: Supervisor, for end: End, logger: Logger) async {
     let overdue = Task {
       try await Task.sleep(for: drain)
       logger.critical("The tree did not stop in time; the process ends as it is")
-      _exit(1)
+      _exit(end == .stopped ? 0 : exhaustedCode)
     }
     await root.stop()
-    while root.snapshot().state != .stopped { try? await Task.sleep(for: .milliseconds(20)) }
+    while ![.stopped, .failed, .finished].contains(root.snapshot().state) {
+      try? await Task.sleep(for: .milliseconds(20))
+    }
     overdue.cancel()
   }
 
   /// Documents are read again at once; a changed and valid configuration restarts the service, a broken one is said and
   /// changes nothing.
   @discardableResult
-  private func reload(_ parts: Parts, _ stop: @Sendable (End) async -> Void) async -> Value {
+  private func reload(_ parts: Parts, _ stop: @Sendable (End) -> Void) async -> Value {
     let loaded = Configuration.load(.process(path: configuration.file))
     guard let new = loaded.value else {
       for problem in loaded.problems { await parts.trouble.note(problem) }
@@ -163,11 +176,15 @@ package struct Service: Sendable {
     }
     if configuration.file != nil, new != configuration {
       logger.info("The configuration changed; the service restarts")
-      await stop(.restart)
+      stop(.restart)
       return ["outcome": "restarting"]
     }
     do {
       let snapshot = try await parts.refresh()
+      // What kept a target away may have been mended: it is tried now.
+      for target in snapshot.targets.keys where await parts.board.state(of: target) != "connected" {
+        await parts.aggregator.reconnect(target)
+      }
       return ["outcome": "read", "problems": .int(Int64(snapshot.problems.count))]
     } catch {
       return ["outcome": "failed", "message": .string("\(error)")]

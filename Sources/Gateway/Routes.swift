@@ -4,7 +4,7 @@ internal import Hummingbird
 internal import Model
 internal import NIOCore
 
-/// Every path the Gateway answers, and what it asks of ``Operations``. doc/api.md and /api/v1/openapi.json describe them.
+/// Every path the Gateway answers, and what it asks of ``Operations``. doc/protocols.md and /api/v1/openapi.json describe them.
 struct Routes: Sendable {
   let configuration: GatewayConfiguration
   let operations: any Operations

@@ -1,7 +1,5 @@
 /// Reading what was gathered; App fulfils it over the store, so that reactions need not know of one.
 package protocol History: Sendable {
-  /// The newest sample of a series, error samples included; `nil`: none yet.
-  func latest(_ series: Series, type: SampleType) async throws -> Sample?
   /// The newest `count` samples of a series, oldest first.
   func recent(_ series: Series, type: SampleType, count: Int) async throws -> [Sample]
   /// The newest raw sample of every series of a metric on a target (one for each `name`).

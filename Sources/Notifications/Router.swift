@@ -64,7 +64,11 @@ package actor Router {
         "episode.id": "\(episode.id)", "reaction.id": "\(episode.key.reaction)", "target.id": "\(episode.key.target)",
         "notification.kind": "\(kind.name)", "notification.count": "\(count)",
       ])
-    if entries.isEmpty, kind != .resolved { await reportUnheard(announcement) } else { unheard.remove(episode.key.reaction) }
+    if entries.isEmpty, kind != .resolved {
+      await reportUnheard(announcement)
+    } else {
+      unheard.remove(episode.key.reaction)
+    }
     return count
   }
 

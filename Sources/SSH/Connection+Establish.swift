@@ -112,11 +112,14 @@ extension Connection {
     return try result.get()
   }
 
-  /// Waits for a blocking call on a thread of the pool.
-  func blocking<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws(RemoteError) -> Value {
+  /// Waits for a blocking call on a thread of a pool.
+  func blocking<Value: Sendable>(
+    on pool: BlockingPool? = nil, _ body: @escaping @Sendable () -> Value
+  ) async throws(RemoteError) -> Value {
+    let pool = pool ?? group.blocking
     let result: Value? = try await outside { (resume: @escaping @Sendable (Value?) -> Void) in
       do throws(ThreadError) {
-        try group.blocking.submit { resume(body()) }
+        try pool.submit { resume(body()) }
       } catch {
         resume(nil)
       }
@@ -166,7 +169,7 @@ extension Connection {
       throw RemoteError(.unreachable, phase: .resolve, "\(host):\(port) is no address.")
     }
     if case .success(let addresses) = TCPSocket.resolve(host, port: port, numericOnly: true) { return addresses }
-    switch try await blocking({ TCPSocket.resolve(host, port: port, numericOnly: false) }) {
+    switch try await blocking(on: group.lookups, { TCPSocket.resolve(host, port: port, numericOnly: false) }) {
     case .success(let addresses): return addresses
     case .failure(let error):
       throw RemoteError(.unreachable, phase: .resolve, "\(host) does not resolve: \(error.message).")

@@ -9,6 +9,8 @@ package final class EventLoopGroup: Sendable {
   private let loops: [EventLoop]
   private let next = Locked(0)
   let blocking: BlockingPool
+  /// Name lookups only: a name server that does not answer must not hold up who needs none.
+  let lookups: BlockingPool
   /// Private keys, parsed once for all connections.
   let keys = KeyStore()
 
@@ -18,8 +20,9 @@ package final class EventLoopGroup: Sendable {
     var loops: [EventLoop] = []
     for index in 0..<max(1, count) { loops.append(try EventLoop(named: "ssh-loop-\(index)")) }
     self.loops = loops
-    // A name server that does not answer holds a thread for many seconds; 256 targets may wait behind it.
-    blocking = BlockingPool(named: "ssh-blocking", threads: 8, queueLimit: 1024)
+    blocking = BlockingPool(named: "ssh-blocking", threads: 4, queueLimit: 1024)
+    // A name server that does not answer holds a thread for many seconds.
+    lookups = BlockingPool(named: "ssh-lookups", threads: 8, queueLimit: 1024)
   }
 
   /// The loop for the next connection, in turn.
@@ -35,5 +38,6 @@ package final class EventLoopGroup: Sendable {
   package func stop() async {
     for loop in loops { await loop.stop() }
     blocking.stop()
+    lookups.stop()
   }
 }

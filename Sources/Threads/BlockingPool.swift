@@ -4,7 +4,8 @@
 /// thread for good; callers put a deadline around their wait and abandon the result.
 package final class BlockingPool: Sendable {
   private struct State {
-    var queue: [@Sendable () -> Void] = []
+    var queue: [(id: Int, work: @Sendable () -> Void)] = []
+    var nextID = 0
     var head = 0
     var threads = 0
     var idle = 0
@@ -30,15 +31,16 @@ package final class BlockingPool: Sendable {
   /// Hands `work` to a thread and returns at once.
   /// - Throws: `ThreadError` when the queue is full, the pool was stopped, or no thread can be had.
   package func submit(_ work: @escaping @Sendable () -> Void) throws(ThreadError) {
-    enum Outcome: Sendable { case taken, takenWithThread, full, stopped }
+    enum Outcome: Sendable { case taken, takenWithThread(id: Int), full, stopped }
     let outcome: Outcome = state.withLock { state in
       if state.isStopped { return .stopped }
       if state.count >= queueLimit { return .full }
-      state.queue.append(work)
+      state.nextID += 1
+      state.queue.append((state.nextID, work))
       // `idle` counts threads that wait; those already owed a piece of work do not count.
       if state.idle < state.count && state.threads < threadLimit {
         state.threads += 1
-        return .takenWithThread
+        return .takenWithThread(id: state.nextID)
       }
       return .taken
     }
@@ -46,15 +48,17 @@ package final class BlockingPool: Sendable {
     case .full: throw ThreadError("\(name): \(queueLimit) calls wait already")
     case .stopped: throw ThreadError("\(name) is stopped")
     case .taken: state.change { _ in true }
-    case .takenWithThread:
+    case .takenWithThread(let id):
       do {
         try OSThread(named: name) { [self] in run() }.detach()
       } catch {
         let mustFail = state.withLock { state -> Bool in
           state.threads -= 1
-          // Another thread will come to it in time; without any, the work is taken back.
-          guard state.threads == 0 else { return false }
-          if state.count > 0 { state.queue.removeLast() }
+          // Another thread will come to it in time; without any, this very work is taken back, unless it was done already.
+          guard state.threads == 0, let index = state.queue[state.head...].firstIndex(where: { $0.id == id }) else {
+            return false
+          }
+          state.queue.remove(at: index)
           return true
         }
         if mustFail { throw error }
@@ -87,7 +91,7 @@ package final class BlockingPool: Sendable {
         if isIdle { state.idle -= 1 }
         isIdle = false
         if state.count > 0 {
-          let work = state.queue[state.head]
+          let work = state.queue[state.head].work
           state.head += 1
           if state.head == state.queue.count {
             state.queue = []

@@ -97,6 +97,8 @@ struct ServiceClient: Sendable {
     charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
   private static func encoded(_ text: String) -> String {
-    text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? text
+    // A lone dot or two would be taken for a step in the path.
+    if text == "." || text == ".." { return text.replacingOccurrences(of: ".", with: "%2E") }
+    return text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? text
   }
 }

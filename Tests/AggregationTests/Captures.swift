@@ -1,3 +1,4 @@
+// swift-format-ignore-file: captured text keeps its own lines
 /// Captures, as the programs and the kernel wrote them.
 ///
 /// - `debian-12-…`: captured on Debian 12 (kernel 6.18, 2 processors, 24 GiB, no swap) from /proc and /etc, file by file.
@@ -66,9 +67,6 @@ VERSION_ID="12"
 VERSION="12 (bookworm)"
 VERSION_CODENAME=bookworm
 ID=debian
-HOME_URL="https://www.debian.org/"
-SUPPORT_URL="https://www.debian.org/support"
-BUG_REPORT_URL="https://bugs.debian.org/"
 
 """#,
   "debian-12-proc-boot-id": #"""

@@ -36,7 +36,6 @@ actor Ledger: History {
     await withCheckedContinuation { waiters.append((count, $0)) }
   }
 
-  func latest(_ series: Series, type: SampleType) -> Sample? { samples.last { $0.series == series && $0.type == type } }
   func recent(_ series: Series, type: SampleType, count: Int) -> [Sample] {
     Array(samples.filter { $0.series == series && $0.type == type }.suffix(count))
   }
@@ -221,7 +220,9 @@ actor Ledger: History {
   let stage = ReactionWorkerTests()
 
   /// Runs a worker until it stands on its first tick, with what is stored, and returns what it announced.
-  private func announcedAtStart(_ reaction: ReactionTarget, rule: any Reaction = Range()) async throws -> [Announcement.Kind] {
+  private func announcedAtStart(_ reaction: ReactionTarget, rule: any Reaction = Range()) async throws -> [Announcement
+    .Kind]
+  {
     let life = Task { try await stage.worker(reaction, rule: rule).run() }
     try await stage.clock.sleepers(atLeast: 1, within: .seconds(10))
     life.cancel()

@@ -38,6 +38,7 @@ struct HTTPTests {
     for method in ["GET", "PUT", "DELETE", "PATCH"] {
       _ = try await engine.perform(request(sink, "/\(method)", method: method))
     }
+    _ = try await sink.request { $0.method == "PATCH" }
     #expect(sink.requests().map(\.method).sorted() == ["DELETE", "GET", "PATCH", "POST", "PUT"])
   }
 
@@ -127,6 +128,7 @@ struct HTTPTests {
     let reply = try await makeEngine().perform(request(sink))
     #expect(reply.status == 302)
     #expect(reply.header("Location") == "/elsewhere")
+    _ = try await sink.request { $0.path == "/hook" }
     #expect(sink.requests().map(\.path) == ["/hook"])
   }
 

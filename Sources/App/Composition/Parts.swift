@@ -76,12 +76,15 @@ struct Parts: Sendable {
       configuration: configuration.ssh, group: loops, metrics: SSHMetrics(factory: registry), logger: logger,
       pool: pool)
     let connectors = connectors
+    let facts = FactsBook()
+    self.facts = facts
     aggregator = Aggregator(
       AggregationSettings(
         registry: BuiltIn.metrics, connector: { connectors.connector(for: $0) },
         outlet: { await pipeline.take($0) },
-        report: { name, facts in
-          guard let id = await book.snapshot.targets[name]?.id, let fields = facts.value.fields else { return }
+        report: { name, new in
+          facts.set(new, for: name)
+          guard let id = await book.snapshot.targets[name]?.id, let fields = new.value.fields else { return }
           do {
             try await storage.mergeDetectedSpecs(fields, targetID: id)
           } catch {
@@ -95,6 +98,7 @@ struct Parts: Sendable {
   }
 
   let limits: LimitsBoard
+  let facts: FactsBook
 
   var notificatorSettings: Notificator.Settings { .init(configuration.notificator, instance: instance) }
 }
@@ -112,4 +116,11 @@ final class LimitsBoard: Sendable {
   private let limits = Locked<[String: HistoryLimits]>([:])
   subscript(target: String) -> HistoryLimits { limits.withLock { $0[target] } ?? HistoryLimits() }
   func set(_ new: [String: HistoryLimits]) { limits.withLock { $0 = new } }
+}
+
+/// What each host last told of itself in this run: newer than what the documents held when they were read.
+final class FactsBook: Sendable {
+  private let facts = Locked<[String: HostFacts]>([:])
+  subscript(target: String) -> HostFacts? { facts.withLock { $0[target] } }
+  func set(_ new: HostFacts, for target: String) { facts.withLock { $0[target] = new } }
 }

@@ -15,7 +15,7 @@ struct Plantation {
   let parts: Parts
   let gateway: Gateway
   let surroundings: Surroundings
-  let stop: @Sendable (Service.End) async -> Void
+  let stop: @Sendable (Service.End) -> Void
 
   func root() -> Supervisor {
     // Children fail one by one, each with its own back-off; many targets may fail at once without a common cause.
@@ -31,7 +31,7 @@ struct Plantation {
         populator("AggregatorPopulator", of: aggregators, desired: desiredTargets),
         populator("ReactorPopulator", of: reactors, desired: desiredReactions),
         documents(), trouble(), alive(), restartWatch(),
-        ChildSpec(id: "Gateway", backoff: Backoff()) { [gateway] _ in gateway },
+        gatewayChild(),
       ], surroundings: surroundings)
   }
 
@@ -74,7 +74,7 @@ struct Plantation {
       let wanted = snapshot.targets.values.sorted { $0.name < $1.name }.map { target in
         AggregationTarget(
           target: target, plan: snapshot.plans[target.name] ?? AggregationPlan(),
-          known: snapshot.specs[target.name].map { HostFacts($0) })
+          known: parts.facts[target.name] ?? snapshot.specs[target.name].map { HostFacts($0) })
       }
       return await parts.aggregator.children(for: wanted)
     }
@@ -103,42 +103,93 @@ struct Plantation {
     let (trouble, notices, clock) = (parts.trouble, parts.notices, parts.clock)
     return ChildSpec(id: "Problems", backoff: Backoff(), heartbeat: .seconds(120)) { context in
       Routine {
+        var told: Set<String> = []
         while true {
           context.beat()
           try await clock.sleep(for: .seconds(10))
           await trouble.say()
-          for problem in await trouble.all() where problem.level == .refused {
-            // At most one an hour for each document: the notices themselves see to that.
+          let refused = await trouble.all().filter { $0.level == .refused }
+          for problem in refused where told.insert(problem.description).inserted {
+            // Once for each problem; the notices themselves see that no document has more than one an hour.
             await notices.post(
               Notice(
                 source: "\(problem.kind)/\(problem.id)",
-                text: "a document needs mending: \(problem.kind) \(problem.id)",
-                details: problem.description))
+                text: "something needs mending: \(problem.kind) \(problem.id)", details: problem.description))
           }
+          told.formIntersection(refused.map(\.description))
         }
       }
     }
   }
 
   private func alive() -> ChildSpec {
-    let (configuration, clock, pool) = (parts.configuration.alive, parts.clock, parts.pool)
+    let (configuration, clock, pool, trouble) = (parts.configuration.alive, parts.clock, parts.pool, parts.trouble)
     return ChildSpec(id: "AliveLoop", backoff: Backoff(), heartbeat: max(configuration.interval * 4, .seconds(60))) {
       context in
-      AliveLoop(
-        path: configuration.file, interval: configuration.interval, clock: clock, pool: pool,
-        beat: { context.beat() }, isWell: { !context.surroundings.zombies.isOverLimit })
+      Persistent("alive.file", trouble: trouble, clock: clock, beat: { context.beat() }) {
+        try await AliveLoop(
+          path: configuration.file, interval: configuration.interval, clock: clock, pool: pool,
+          beat: { context.beat() }, isWell: { !context.surroundings.zombies.isOverLimit }
+        ).run()
+      }
     }
   }
 
   private func restartWatch() -> ChildSpec {
-    let (path, clock, pool, stop, logger) = (
-      parts.configuration.restart.file, parts.clock, parts.pool, stop, parts.logger
-    )
+    let (path, stop, logger) = (parts.configuration.restart.file, stop, parts.logger)
+    let (clock, pool, trouble) = (parts.clock, parts.pool, parts.trouble)
     return ChildSpec(id: "RestartWatch", backoff: Backoff(), heartbeat: .seconds(60)) { context in
-      RestartWatch(path: path, clock: clock, pool: pool, beat: { context.beat() }) {
-        logger.info("The restart file was touched", metadata: ["restart.file": "\(path)"])
-        await stop(.restart)
+      Persistent("restart.file", trouble: trouble, clock: clock, beat: { context.beat() }) {
+        try await RestartWatch(path: path, clock: clock, pool: pool, beat: { context.beat() }) {
+          logger.info("The restart file was touched", metadata: ["restart.file": "\(path)"])
+          stop(.restart)
+        }.run()
       }
+    }
+  }
+
+  private func gatewayChild() -> ChildSpec {
+    let (gateway, clock, trouble) = (gateway, parts.clock, parts.trouble)
+    return ChildSpec(id: "Gateway", backoff: Backoff()) { context in
+      Persistent("http.listen", trouble: trouble, clock: clock, beat: { context.beat() }) { try await gateway.run() }
+    }
+  }
+}
+
+/// A life whose surroundings may fail it: a port that is taken, a file that cannot be touched.
+///
+/// That is an answer, not a defect: it is shown as a problem and tried again, and costs nobody's restart budget.
+struct Persistent: Supervised {
+  static let pause: Duration = .seconds(5)
+  let field: String
+  let trouble: TroubleDesk
+  let clock: any Clock<Duration>
+  let beat: @Sendable () -> Void
+  let life: @Sendable () async throws -> Void
+
+  /// - Parameter field: the configuration's field that the trouble is about.
+  init(
+    _ field: String, trouble: TroubleDesk, clock: any Clock<Duration>, beat: @escaping @Sendable () -> Void,
+    life: @escaping @Sendable () async throws -> Void
+  ) {
+    self.field = field
+    self.trouble = trouble
+    self.clock = clock
+    self.beat = beat
+    self.life = life
+  }
+
+  func run() async throws {
+    while true {
+      do {
+        try await life()
+        try Task.checkCancellation()
+      } catch let error where !(error is CancellationError) && !Task.isCancelled {
+        await trouble.note(
+          Problem(kind: Configuration.kind, id: "", path: field, reason: "\(error); it is tried again every 5 s"))
+      }
+      beat()
+      try await clock.sleep(for: Self.pause)
     }
   }
 }

@@ -50,7 +50,9 @@ package struct DocumentDesk: Sendable {
     if !labels.isEmpty {
       found = found.filter { value in labels.allSatisfy { value["labels"]?[$0.key]?.text == $0.value } }
     }
-    if let id, found.isEmpty { throw OperationError(.notFound, "there is no \(name) \"\(id)\"") }
+    if let id, found.isEmpty {
+      throw OperationError(.notFound, "there is nothing named \"\(id)\" among the \(collection)")
+    }
     return Array(found.prefix(limit))
   }
 
@@ -162,7 +164,7 @@ package struct DocumentDesk: Sendable {
     guard let kind = DocumentKind(rawValue: collection) else {
       throw OperationError(.usage, "\(collection) are written by the service and cannot be deleted by hand")
     }
-    let found = try await get(kind: collection, name: id, labels: [:], limit: 10)
+    let found = try await get(kind: name, name: id, labels: [:], limit: 10)
     guard let documentID = found.first?["_id"]?.text, !dryRun else { return }
     let isThere = try await storageFailure { () throws(StorageError) in
       try await self.storage.delete(kind, id: documentID)

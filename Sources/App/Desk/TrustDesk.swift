@@ -1,4 +1,5 @@
 internal import Logging
+package import Model
 internal import Remote
 internal import SSH
 internal import Threads
@@ -63,8 +64,16 @@ package struct TrustDesk: Sendable {
   package func close() async { await group.stop() }
 
   /// Asks the host for its key; nothing is sent to log in.
-  package func offer(host: String, port: Int) async throws -> Offer {
-    let (key, verdict) = try await store.scan(host: host, port: port)
+  /// - Throws: ``OperationError`` with `unreachable` when the host does not show one.
+  package func offer(host: String, port: Int) async throws(OperationError) -> Offer {
+    let (key, verdict): (HostKey, KnownHosts.Verdict)
+    do {
+      (key, verdict) = try await store.scan(host: host, port: port)
+    } catch {
+      let isOutage = [.unreachable, .timedOut, .lost, .refusedByPolicy, .noCommonAlgorithm, .protocolError].contains(
+        error.code)
+      throw OperationError(isOutage ? .unreachable : .failed, "\(error)")
+    }
     var offer = Offer(
       host: host, port: port, type: key.type, fingerprint: key.fingerprint, isTrusted: false, isChanged: false,
       explanation: "no known_hosts file names this host", key: key)

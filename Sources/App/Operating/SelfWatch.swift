@@ -15,13 +15,13 @@ struct SelfWatch: Sendable {
   private let notices: SelfNotices
   private let registry: PrometheusRegistry
   private let logger: Logger
-  private let stop: @Sendable (Service.End) async -> Void
+  private let stop: @Sendable (Service.End) -> Void
   private let events: AsyncStream<SupervisionEvent>
   private let continuation: AsyncStream<SupervisionEvent>.Continuation
 
   init(
     notices: SelfNotices, registry: PrometheusRegistry, logger: Logger,
-    stop: @escaping @Sendable (Service.End) async -> Void
+    stop: @escaping @Sendable (Service.End) -> Void
   ) {
     self.notices = notices
     self.registry = registry
@@ -32,8 +32,15 @@ struct SelfWatch: Sendable {
 
   /// For the tree: returns at once.
   var observe: @Sendable (SupervisionEvent) -> Void {
-    let continuation = continuation
-    return { continuation.yield($0) }
+    let (continuation, logger, stop) = (continuation, logger, stop)
+    return { event in
+      // Nothing else may come before this one: what it waits for may be what is stuck.
+      if case .zombieLimit(let zombies) = event.kind {
+        logger.critical("Too many parts cannot be stopped; the process ends", metadata: ["zombies": "\(zombies)"])
+        stop(.exhausted("\(zombies) parts of the service could not be stopped"))
+      }
+      continuation.yield(event)
+    }
   }
 
   func run() async {
@@ -64,8 +71,6 @@ struct SelfWatch: Sendable {
         await tell(name, "a part of the service could not be stopped: \(name)", "\(zombies) such parts now", .warning)
       case .zombieLimit(let zombies):
         gauge("zombie_children", Double(zombies))
-        logger.critical("Too many parts cannot be stopped; the process ends", metadata: ["zombies": "\(zombies)"])
-        await stop(.exhausted("\(zombies) parts of the service could not be stopped"))
       case .populationFailed(let error):
         count("population_failures_total", [("branch", label)])
         await tell(

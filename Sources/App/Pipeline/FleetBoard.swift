@@ -74,7 +74,7 @@ package actor FleetBoard {
   /// All rows in the order of their names.
   package func fleet() -> [Value] { rows.keys.sorted().map(row) }
 
-  package func latestState(of target: String) -> String { rows[target]?.state ?? "unknown" }
+  package func state(of target: String) -> String { rows[target]?.state ?? "unknown" }
 
   package func openEpisodes() -> [Episode] { episodes.values.sorted { ($0.since, $0.id) < ($1.since, $1.id) } }
 

@@ -14,10 +14,6 @@ package struct StoreHistory: History {
     self.flush = flush
   }
 
-  package func latest(_ series: Series, type: SampleType) async throws -> Sample? {
-    try await storage.latest(series, type: type)
-  }
-
   package func recent(_ series: Series, type: SampleType, count: Int) async throws -> [Sample] {
     await flush()
     return try await storage.samples(SampleQuery(series, type: type, limit: count))

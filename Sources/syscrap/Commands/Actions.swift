@@ -100,9 +100,9 @@ struct Queue: AsyncParsableCommand {
     func run() async throws {
       let id = id
       let found = try await common.serviceOrStore { client in
-        try await client.get(["objects", "notifications", id]).elements ?? []
+        try await client.get(["objects", "notification", id]).elements ?? []
       } store: { desk in
-        try await desk.get(kind: "notifications", name: id, labels: [:], limit: 1)
+        try await desk.get(kind: "notification", name: id, labels: [:], limit: 1)
       }
       guard let entry = found.first else {
         throw Ending(Exit.notFound, "there is no notification \(Terminal.safe(id))")

@@ -50,7 +50,7 @@ enum Running {
     }
     switch end {
     case .stopped: return
-    case .exhausted(let why): throw Ending(70, "the service ended: \(Terminal.safe(why))")
+    case .exhausted(let why): throw Ending(Service.exhaustedCode, "the service ended: \(Terminal.safe(why))")
     case .restart:
       try SelfRestart.now()
     }
@@ -63,6 +63,10 @@ enum SelfRestart {
     var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.map { strdup($0) }
     arguments.append(nil)
     for number in [SIGTERM, SIGINT, SIGHUP] { signal(number, SIG_DFL) }
+    // Connections that a client still holds must not live on in the new program.
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
+      if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+    }
     execv("/proc/self/exe", arguments)
     let reason = String(cString: strerror(errno))
     for argument in arguments { free(argument) }

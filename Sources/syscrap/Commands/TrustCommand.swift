@@ -12,16 +12,30 @@ struct Trust: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
     @Argument(help: "A target's name, or host[:port].") var target: String
 
+    /// A running service tries again now what it could not connect to.
+    func tellService() async {
+      guard let configuration = try? common.load(), let client = try? await ServiceClient.connect(configuration) else {
+        return
+      }
+      _ = try? await client.post(["reload"])
+    }
+
     /// Host and port of a target's document, else of what was written.
     func resolve() async throws -> (host: String, port: Int, configuration: Configuration) {
       let configuration = try common.load()
       let name = target
-      let found = try? await common.serviceOrStore { client in
+      let stored = try? await common.serviceOrStore { client in
         try await client.get(["objects", "targets", name]).elements ?? []
       } store: { desk in
         try await desk.get(kind: "targets", name: name, labels: [:], limit: 1)
       }
-      if let fields = found?.first {
+      // Before the first start the documents are only in the files that the configuration names.
+      let found =
+        stored?.first?.fields
+        ?? DocumentFiles.read(configuration.documents, base: .current).documents.first {
+          $0.kind == .targets && ($0.id == name || $0.fields["target"]?.text == name)
+        }?.fields
+      if let fields = found {
         return (
           fields["host"]?.text ?? fields["target"]?.text ?? name, Int(fields["port"]?.integer ?? 22), configuration
         )
@@ -72,7 +86,7 @@ struct Trust: AsyncParsableCommand {
 
     func run() async throws {
       let (host, port, configuration) = try await place.resolve()
-      let fingerprint = fingerprint
+      let (fingerprint, place) = (fingerprint, place)
       try await TrustDesk.asked(configuration) { desk in
         let offer = try await desk.offer(host: host, port: port)
         if offer.isTrusted { return Print.message("\(offer.fingerprint) is trusted already") }
@@ -82,6 +96,7 @@ struct Trust: AsyncParsableCommand {
         try Confirmation.ask(offer, fingerprint)
         try await desk.accept(offer)
         Print.result(Terminal.safe("\(host):\(port) \(offer.type) \(offer.fingerprint) trusted"))
+        await place.tellService()
       }
     }
   }
@@ -95,13 +110,14 @@ struct Trust: AsyncParsableCommand {
 
     func run() async throws {
       let (host, port, configuration) = try await place.resolve()
-      let fingerprint = fingerprint
+      let (fingerprint, place) = (fingerprint, place)
       try await TrustDesk.asked(configuration) { desk in
         let offer = try await desk.offer(host: host, port: port)
         try Confirmation.ask(offer, fingerprint)
         let outcome = try await desk.replace(offer)
         Print.result(Terminal.safe("\(host):\(port) \(offer.type) \(offer.fingerprint) trusted"))
         for line in outcome { Print.message(Terminal.safe(line)) }
+        await place.tellService()
       }
     }
   }
