@@ -96,7 +96,8 @@ let suites: [Room] = [
   Room("ReactionsTests", ["Reactions", "Model", "Supervision", logging]),
   Room("NotificationsTests", ["Notifications", "Storage", "Model", "Transfer", "Supervision", logging]),
   Room("GatewayTests", ["Gateway", "Model", "Storage", "Supervision", logging]),
-  Room("AppTests", ["syscrap", "App", "Model", "Storage", "SQLiteStorage", "SSH", "Remote", "Supervision", logging, yams]),
+  Room(
+    "AppTests", ["syscrap", "App", "Model", "Storage", "SQLiteStorage", "SSH", "Remote", "Supervision", logging, yams]),
 ]
 
 let package = Package(
