@@ -28,7 +28,14 @@ package struct DocumentChecks: Sendable {
     switch document.kind {
     case .targets:
       let reading = Target.read(document)
-      return Outcome(isUsable: reading.value != nil, problems: reading.problems)
+      var problems = reading.problems
+      if let reason = reading.value.flatMap(Connectors.unsupported) {
+        problems.append(
+          Problem(
+            .warning, kind: document.kind.rawValue, id: document.id,
+            path: reading.value?.jump != nil ? "jump" : "certificate_file", reason: reason))
+      }
+      return Outcome(isUsable: reading.value != nil, problems: problems)
     case .aggregation_options:
       let reading = AggregationOptions.read(document, available: available)
       var problems = reading.problems
