@@ -1,3 +1,4 @@
+internal import Glibc
 internal import HTTPTypes
 internal import Hummingbird
 internal import HummingbirdCore
@@ -54,7 +55,23 @@ package struct Gateway: Supervised {
       }
     }
     try Task.checkCancellation()
-    try result.get()
+    do {
+      try result.get()
+    } catch let error as IOError where error.errnoCode == EADDRINUSE {
+      throw AddressTaken(address: configuration.address)
+    }
+  }
+
+  /// Somebody else listens there.
+  struct AddressTaken: Error, CustomStringConvertible {
+    var address: GatewayConfiguration.Address
+    var description: String {
+      switch address {
+      case .tcp(let host, let port):
+        "\(host):\(port) is taken by another program: stop that one, or choose another address in http.listen"
+      case .unix(let path): "\(path) is taken by another program: choose another path in http.listen"
+      }
+    }
   }
 
   private func application(_ connections: ConnectionBook) throws -> some ApplicationProtocol {

@@ -33,6 +33,8 @@ package actor ReactionWorker: Supervised {
   private var retryAt: Duration?
   private var lastTick: Duration?
   private var hasSaidBound = false
+  /// The last announcement could not be stored: that is logged once.
+  private var isRefused = false
 
   private struct Watch {
     var conditionIndex: Int
@@ -296,10 +298,13 @@ package actor ReactionWorker: Supervised {
     do {
       try await environment.announce(announcement)
       machines[key] = machine
+      isRefused = false
     } catch {
       retryAt = time.now().uptime + Self.retryInterval
-      logger.warning(
-        "An announcement could not be stored; it is decided again", metadata: ["error": "\(error)"])
+      logger.log(
+        level: isRefused ? .debug : .warning, "An announcement could not be stored; it is decided again",
+        metadata: ["error": "\(error)"])
+      isRefused = true
     }
   }
 

@@ -43,6 +43,17 @@ struct ServiceClient: Sendable {
     }
   }
 
+  /// Whether any service answers at the configured address, whoever's it is.
+  static func isSomebodyAt(_ configuration: Configuration) async -> Bool {
+    guard case .tcp(let host, let port) = configuration.http.listen, port != 0,
+      let engine = try? TransferEngine(logger: Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() })
+    else { return false }
+    var probe = HTTPRequest(url: "http://\(host.contains(":") ? "[\(host)]" : host):\(port)/healthz")
+    probe.deadlines.connect = .seconds(2)
+    probe.deadlines.total = .seconds(3)
+    return (try? await engine.perform(probe))?.body == Array("ok\n".utf8)
+  }
+
   func get(_ path: [String], query: [(String, String)] = []) async throws -> Value {
     try await call("GET", path, query: query, body: nil)
   }

@@ -20,6 +20,8 @@ actor ConnectionKeeper: Supervised {
   private let logger: Logger
   /// What the last attempt or loss said; nil before the first has ended.
   private var present: Value?
+  /// What the log was last told of the present outage.
+  private var lastLogged: String?
 
   init(
     connector: any Connector, target: String, shared: TargetShared, random: @escaping @Sendable () -> Double,
@@ -61,12 +63,15 @@ actor ConnectionKeeper: Supervised {
       case .success: await change("lost", failure, attempt: attempt, latency: nil)
       case .failure: await change(Self.state(failure), failure, attempt: attempt, latency: latency)
       }
-      logger.info(
-        "A target is not connected",
+      // Each change is told once; the attempts between are in the store, as events.
+      let news = "\(failure.phase.rawValue) \(failure.code.rawValue)"
+      logger.log(
+        level: news == lastLogged ? .debug : .info, "A target is not connected",
         metadata: [
           "error.phase": "\(failure.phase.rawValue)", "error.code": "\(failure.code.rawValue)",
           "connection.attempt": "\(attempt)", "connection.pause_seconds": "\(rounded(pause / .seconds(1)))",
         ])
+      lastLogged = news
       await ticking { [shared] in
         await shared.timeline.wait(until: now + pause) { await shared.link.hurried() }
       }
@@ -77,6 +82,7 @@ actor ConnectionKeeper: Supervised {
   /// Until the connection ends.
   private func keep(_ remote: any Remote, _ attempt: Int, _ latency: Duration) async -> RemoteError {
     await shared.link.up(remote, at: shared.timeline.now())
+    lastLogged = nil
     logger.info("A target is connected", metadata: ["connection.attempt": "\(attempt)"])
     await change("connected", nil, attempt: attempt, latency: latency)
     let reason = await ticking(orOnCancel: { await remote.close() }) { await remote.ended() }

@@ -114,7 +114,9 @@ struct Plantation {
             await notices.post(
               Notice(
                 source: "\(problem.kind)/\(problem.id)",
-                text: "something needs mending: \(problem.kind) \(problem.id)", details: problem.description))
+                text:
+                  "something needs mending: \([problem.kind, problem.id].filter { !$0.isEmpty }.joined(separator: " "))",
+                details: problem.description))
           }
           told.formIntersection(refused.map(\.description))
         }

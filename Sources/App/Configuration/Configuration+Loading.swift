@@ -55,6 +55,16 @@ extension Configuration {
         isNamed && !FileManager.default.fileExists(atPath: path) ? "there is no such file" : "the file cannot be read"
       return Reading(nil, problems: [Problem(kind: kind, id: "", path: "", reason: reason, file: path)])
     }
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+      return Reading(
+        nil,
+        problems: [
+          Problem(
+            kind: kind, id: "", path: "", reason: "this is a folder, not a configuration file",
+            hint: "documents are given with -f", file: path)
+        ])
+    }
     var content: [UInt8] = []
     while content.count <= DocumentText.bytes, let more = try? handle.read(upToCount: 1 << 16), !more.isEmpty {
       content += more

@@ -44,6 +44,8 @@ package struct DocumentDesk: Sendable {
     kind name: String, name id: String?, labels: [String: String], limit: Int
   ) async throws(OperationError) -> [Value] {
     guard let collection = Self.collection(name) else { throw Self.unknownKind(name) }
+    // `-o name` prints collection/name; what it prints is understood here.
+    let id = id.map { $0.hasPrefix(collection + "/") ? String($0.dropFirst(collection.count + 1)) : $0 }
     var found = try await storageFailure { () throws(StorageError) in
       try await self.all(collection, id: id, limit: limit)
     }
@@ -113,10 +115,21 @@ package struct DocumentDesk: Sendable {
     let stored = try await everything()
     var problems: [Problem] = []
     var usable: [Document] = []
+    var places: [Int?] = []
+    var seen: Set<String> = []
     for document in documents {
       let outcome = checks.read(document)
       problems += outcome.problems
-      if outcome.isUsable { usable.append(document) }
+      let isFirst = seen.insert(Self.key(document)).inserted
+      if !isFirst {
+        problems.append(
+          Problem(
+            kind: document.kind.rawValue, id: document.id, path: "_id",
+            reason: "another document with this id stands before it",
+            hint: "each document of a kind has an _id of its own"))
+      }
+      places.append(outcome.isUsable && isFirst ? usable.count : nil)
+      if outcome.isUsable, isFirst { usable.append(document) }
     }
     // Between documents: only what these bring about; what was wrong before is no reason to refuse them.
     let mine = Set(documents.map(Self.key))
@@ -128,9 +141,10 @@ package struct DocumentDesk: Sendable {
     let accepted = usable.filter { !conflicting.contains(Self.key($0)) }
     let outcomes = try await store(accepted, over: stored, dryRun: dryRun)
     let known = Dictionary(zip(accepted.map(Self.key), outcomes), uniquingKeysWith: { first, _ in first })
-    let items = documents.map { document in
-      ApplyReport.Item(
-        kind: document.kind.rawValue, id: document.id, outcome: known[Self.key(document)]?.rawValue ?? "refused")
+    let items = zip(documents, places).map { document, place in
+      let outcome = place.flatMap { known[Self.key(usable[$0])] }
+      return ApplyReport.Item(
+        kind: document.kind.rawValue, id: document.id, outcome: outcome?.rawValue ?? "refused")
     }
     return ApplyReport(items: items, problems: problems)
   }
@@ -169,7 +183,7 @@ package struct DocumentDesk: Sendable {
     let isThere = try await storageFailure { () throws(StorageError) in
       try await self.storage.delete(kind, id: documentID)
     }
-    if !isThere { throw OperationError(.notFound, "there is no \(name) \"\(id)\"") }
+    if !isThere { throw OperationError(.notFound, "there is nothing named \"\(id)\" among the \(collection)") }
   }
 
   private func storageFailure<Result: Sendable>(

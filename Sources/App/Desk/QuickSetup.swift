@@ -75,7 +75,7 @@ package struct QuickSetup: Sendable {
     var places: [Host] = []
     for text in hosts.isEmpty ? ["\(me)@127.0.0.1"] : hosts {
       guard let place = HostPlace(text) else {
-        throw Failure(description: "\"\(text)\" is not user@host[:port], for example root@web-1.example.org:2222")
+        throw OperationError(.usage, "\"\(text)\" is not user@host[:port], for example root@web-1.example.org:2222")
       }
       let name = place.port == 22 ? place.host : "\(place.host):\(place.port)"
       guard !places.contains(where: { $0.name == name }) else { continue }

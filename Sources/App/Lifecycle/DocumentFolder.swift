@@ -20,14 +20,15 @@ struct DocumentFolder: Supervised {
       let read = try await parts.pool.run { DocumentFiles.read(paths, base: .current) }
       let content = read.documents.map(\.value)
       if content != last || !read.problems.isEmpty {
-        await apply(read)
-        last = content
+        // What could not be stored is tried again with the next look.
+        last = await apply(read) ? content : nil
       }
       try await parts.clock.sleep(for: parts.configuration.population.step)
     }
   }
 
-  private func apply(_ read: DocumentFiles) async {
+  /// - Returns: false when the store did not take them.
+  private func apply(_ read: DocumentFiles) async -> Bool {
     do throws(OperationError) {
       let report = try await parts.desk.apply(read.documents, dryRun: false)
       await parts.trouble.set(files: DocumentFiles.ordered(read.problems + read.locate(report.problems)))
@@ -35,9 +36,11 @@ struct DocumentFolder: Supervised {
       if changed > 0 {
         parts.logger.info("Documents were applied from files", metadata: ["documents.changed": "\(changed)"])
       }
+      return true
     } catch {
-      let problem = Problem(kind: "documents", id: "", path: "", reason: error.message)
+      let problem = Problem(kind: "documents", id: "files", path: "", reason: error.message)
       await parts.trouble.set(files: DocumentFiles.ordered(read.problems + [problem]))
+      return false
     }
   }
 }

@@ -71,6 +71,12 @@ actor ServiceOperations: Operations {
         .usage,
         "there is no type \"\(type.prefix(40))\": use \(SampleType.allCases.map(\.rawValue).joined(separator: ", "))")
     }
+    guard MetricCatalogue.headline[metric] != nil else {
+      throw OperationError(
+        .notFound,
+        "there is no metric \"\(metric.prefix(80))\""
+          + (NearestName.hint(metric, in: MetricCatalogue.headline.keys).map { " (\($0))" } ?? ""))
+    }
     let start = parts.now().addingTimeInterval(-Double(since.components.seconds))
     let query = SampleQuery(
       Series(target: target, metric: metric), matchesName: false, type: type, since: start, limit: limit)
@@ -178,7 +184,11 @@ actor ServiceOperations: Operations {
         status: Int(result.status ?? -1), signal: result.signal, output: result.output, errors: result.errors,
         isTruncated: result.isTruncated)
     } catch {
-      throw OperationError(error.code == .invalidCommand ? .usage : .unreachable, "\(target): \(error)")
+      switch error.code {
+      case .invalidCommand: throw OperationError(.usage, "\(target): \(error)")
+      case .timedOut where error.phase == .command: throw OperationError(.failed, "\(target): \(error)")
+      default: throw OperationError(.unreachable, "\(target): \(error)")
+      }
     }
   }
 

@@ -24,7 +24,10 @@ struct Exec: AsyncParsableCommand {
     }
     emit(bytes("output"), STDOUT_FILENO)
     emit(bytes("errors"), STDERR_FILENO)
-    if answer["is_truncated"]?.flag == true { Print.message("syscrap: the output was cut at its limit") }
+    if answer["is_truncated"]?.flag == true {
+      throw Ending(
+        Exit.failed, "syscrap: the output passed its limit (1 MiB, 64 KiB of errors); the command was ended there")
+    }
     if let signal = answer["signal"]?.text { throw Ending(Exit.failed, "syscrap: ended by signal \(signal)") }
     let status = answer["status"]?.integer ?? 0
     if status != 0 { throw Ending(Exit.failed, "syscrap: the command's exit status was \(status)") }

@@ -80,7 +80,7 @@ struct Apply: AsyncParsableCommand {
   func run() async throws {
     let read = try documents(in: file)
     let dry = dryRun
-    let result = try await common.serviceOrStore { client in
+    let result = try await common.serviceOrStore(makesStore: true) { client in
       let answer = try await client.post(
         ["apply"], query: dry ? [("dry_run", "true")] : [], body: .array(read.documents.map(\.value)))
       return ApplyReport(
@@ -135,7 +135,7 @@ struct Diff: AsyncParsableCommand {
   private func stored(_ document: Document) async throws -> Value? {
     let found: [Value]
     do {
-      found = try await common.serviceOrStore { client in
+      found = try await common.serviceOrStore(makesStore: true) { client in
         try await client.get(["objects", document.kind.rawValue, document.id]).elements ?? []
       } store: { desk in
         try await desk.get(kind: document.kind.rawValue, name: document.id, labels: [:], limit: 10)

@@ -25,6 +25,12 @@ struct CommonOptions: ParsableArguments {
   func service() async throws -> ServiceClient {
     let configuration = try load()
     guard let client = try await ServiceClient.connect(configuration) else {
+      if await ServiceClient.isSomebodyAt(configuration) {
+        throw Ending(
+          Exit.denied,
+          "a service runs at \(configuration.http.listen), but the token in \(configuration.shownTokenPath) is not its own: "
+            + "name that service's configuration with --config")
+      }
       throw Ending(
         Exit.notFound,
         "no service is running at \(configuration.http.listen): start one with 'syscrap run', or name its "
@@ -35,10 +41,17 @@ struct CommonOptions: ParsableArguments {
 
   /// The running service where there is one, else the store itself.
   func serviceOrStore<Result>(
-    service: (ServiceClient) async throws -> Result, store: (DocumentDesk) async throws -> Result
+    makesStore: Bool = false, service: (ServiceClient) async throws -> Result,
+    store: (DocumentDesk) async throws -> Result
   ) async throws -> Result {
     let configuration = try load()
     if let client = try await ServiceClient.connect(configuration) { return try await service(client) }
+    guard makesStore || configuration.hasStore else {
+      throw Ending(
+        Exit.notFound,
+        "no service is running at \(configuration.http.listen), and there is no store yet: start one with 'syscrap run', "
+          + "apply documents, or name a configuration with --config")
+    }
     let storage = try await Stores.open(
       configuration, logger: Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() })
     do {

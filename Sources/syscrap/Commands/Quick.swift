@@ -48,7 +48,8 @@ struct Quick: AsyncParsableCommand {
       }
       guard Terminal.output(0).isTerminal else {
         Print.message(
-          "  it is not trusted without being asked: start again with --accept-new, or use 'syscrap trust accept'")
+          "  it is not trusted without being asked: start again with --accept-new, or: syscrap trust accept \(target.host):\(target.port) "
+            + "--config \(setup.configurationPath)")
         continue
       }
       Print.message("  trust it from now on? [y/N]")

@@ -212,17 +212,31 @@ struct HistoryCommand: AsyncParsableCommand {
       ).elements ?? []
     if format.output == .json { return Print.result(Value.array(samples).json(indent: 2)) }
     if samples.isEmpty { return Print.message("none") }
+    if let field, samples.allSatisfy({ shown($0["value"]) == nil }) {
+      throw Ending(Exit.usage, "\(metric) has no field \"\(Terminal.safe(field))\"")
+    }
     var table = Table(["AT", "NAME", field?.uppercased() ?? "VALUE"])
     for sample in samples {
-      let value = sample["value"].flatMap { value in field.map { value.at($0) } ?? value }
       let isFailed = sample["error"] != nil
       table.add([
         Table.Cell(sample["updated"]?.text ?? ""), Table.Cell(sample["name"]?.text ?? "–"),
         Table.Cell(
-          isFailed ? "error: \(sample["error"]?.text ?? "")" : value.map { $0.text ?? $0.json() } ?? "–",
+          isFailed ? "error: \(sample["error"]?.text ?? "")" : shown(sample["value"]) ?? "–",
           isFailed ? .red : nil),
       ])
     }
     Print.result(table.text(on: .output()))
+  }
+
+  /// The value, or the wanted field of it; of a list the field of each element, with the element's name.
+  private func shown(_ value: Value?) -> String? {
+    guard let field else { return value.map { $0.text ?? $0.json() } }
+    if case .array(let elements)? = value {
+      let parts = elements.compactMap { element in
+        element.at(field).map { "\(element["mount"]?.text ?? element["name"]?.text ?? "?") \($0.text ?? $0.json())" }
+      }
+      return parts.isEmpty ? nil : parts.joined(separator: "  ")
+    }
+    return value?.at(field).map { $0.text ?? $0.json() }
   }
 }

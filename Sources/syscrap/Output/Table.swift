@@ -34,9 +34,12 @@ struct Table {
     var used = 0
     for (index, cell) in cells.enumerated() where index < widths.count {
       let isLast = index == cells.count - 1
-      var text = cell.text
-      if isLast, terminal.isTerminal, used + text.count > terminal.width, terminal.width - used > 8 {
-        text = String(text.prefix(terminal.width - used - 1)) + "…"
+      let text = cell.text
+      // A line never runs over the terminal's edge; what is cut is in `describe` and in the other formats.
+      if terminal.isTerminal, used + text.count > terminal.width {
+        let room = max(0, terminal.width - used - 1)
+        out += terminal.paint(String(text.prefix(room)) + "…", cell.colour)
+        return out
       }
       out += terminal.paint(text, cell.colour)
       if !isLast {

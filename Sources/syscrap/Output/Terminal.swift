@@ -64,9 +64,13 @@ enum Print {
       while !rest.isEmpty {
         let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
         if count < 0 {
-          if errno == EINTR { continue }
-          // The reader went away (a closed pipe): there is nobody to tell.
-          return
+          let reason = errno
+          if reason == EINTR { continue }
+          guard descriptor == STDOUT_FILENO else { return }
+          // The reader went away (a closed pipe): the work is done. Anything else is lost output, and said.
+          if reason == EPIPE { _exit(0) }
+          write("syscrap: the output could not be written: \(String(cString: strerror(reason)))\n", STDERR_FILENO)
+          _exit(1)
         }
         rest = rest.dropFirst(count)
       }
