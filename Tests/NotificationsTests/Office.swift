@@ -107,7 +107,8 @@ final class Office: Sendable {
       guard let next = try await storage.nextDue() else { break }
       let due = Duration.milliseconds(Int64((next.timeIntervalSince(Office.opening) * 1000).rounded(.up)))
       guard due <= offset else { break }
-      clock.advance(to: .init(offset: max(due, clock.now.offset + .milliseconds(1))))
+      // What is due and was not taken waits behind a message that somebody holds.
+      clock.advance(to: .init(offset: due > clock.now.offset ? due : clock.now.offset + .seconds(1)))
     }
     clock.advance(to: .init(offset: .seconds(end)))
   }
