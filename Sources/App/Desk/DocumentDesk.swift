@@ -31,7 +31,7 @@ package struct DocumentDesk: Sendable {
     }
   }
 
-  static func unknownKind(_ name: String) -> OperationError {
+  package static func unknownKind(_ name: String) -> OperationError {
     OperationError(
       .usage,
       "there is no kind \"\(name.prefix(80))\""

@@ -195,6 +195,8 @@ struct Get: AsyncParsableCommand {
   }
 
   func run() async throws {
+    // A wrong word is wrong whether or not there is anything to look into.
+    guard DocumentDesk.collection(kind) != nil else { throw DocumentDesk.unknownKind(kind) }
     let terminal = Terminal.output()
     try await Watching.every(2, isOn: watch) {
       let objects = try await objects()
