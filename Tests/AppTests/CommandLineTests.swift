@@ -209,8 +209,13 @@ internal import Testing
     }
   }
 
-  @Test("'queue ls' and 'queue show' read the store, and an empty queue is no failure")
+  @Test("'queue ls' and 'queue show' read the store: none is 3 and none is made, an empty queue is no failure")
   func queue() async throws {
+    let nothing = try await program.run(["queue", "ls"])
+    #expect(nothing.status == 3)
+    #expect(nothing.errorText.contains("there is no store yet"), "\(nothing.errorText)")
+    #expect(!FileManager.default.fileExists(atPath: program.stateDirectory))
+    #expect(try await program.run(["apply", "-f", "-"], input: Self.good).status == 0)
     let list = try await program.run(["queue", "ls"])
     #expect(list.status == 0)
     #expect(list.errorText == "none\n")

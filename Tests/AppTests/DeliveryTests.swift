@@ -15,7 +15,7 @@ extension EndToEnd {
           scene.target(), Scene.vitals, scene.email("primary", to: "a@example.org, gone@example.org, b@example.org"),
           scene.email("backup", to: "backup@example.org"), Scene.disk(max: 0, more: "notify: [[primary, backup]]"))
         try await scene.service.start()
-        let messages = try await scene.mail.messages(atLeast: 3, within: .seconds(20))
+        let messages = try await scene.mail.messages(atLeast: 3, within: .seconds(60))
         #expect(
           messages.flatMap(\.recipients).sorted() == ["a@example.org", "b@example.org", "backup@example.org"])
         let entries = try await scene.service.eventually("a settled queue") {
@@ -37,7 +37,7 @@ extension EndToEnd {
       try await Scene.with(mail: relay) { scene in
         try await scene.apply(scene.target(), Scene.vitals, scene.email(), Scene.disk(max: 0))
         try await scene.service.start()
-        let firing = try await scene.mail.message("[FIRING critical]", within: .seconds(30))
+        let firing = try await scene.mail.message("[FIRING critical]", within: .seconds(60))
         let first = try await scene.service.eventually("the delivery in the ledger") {
           try await scene.service.values("objects/notifications").first { $0["state"]?.text == "delivered" }
         }
@@ -48,10 +48,10 @@ extension EndToEnd {
         forgetful.close = .dot
         try await scene.mail.configure(forgetful)
         try await scene.apply(Scene.disk(max: 100))
-        let lost = try await scene.mail.message("[RESOLVED]", within: .seconds(20))
+        let lost = try await scene.mail.message("[RESOLVED]", within: .seconds(60))
         try await scene.mail.event { $0 == .closed(session: lost.session) }
         try await scene.mail.configure(relay)
-        let all = try await scene.mail.messages(atLeast: 3, within: .seconds(20))
+        let all = try await scene.mail.messages(atLeast: 3, within: .seconds(60))
         let resolved = all.filter { $0.subject.hasPrefix("[RESOLVED]") }
         #expect(resolved.count == 2)
         #expect(Set(resolved.map { $0.header("Message-ID") }).count == 1)

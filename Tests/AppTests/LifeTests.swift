@@ -21,7 +21,7 @@ extension EndToEnd {
       try await Scene.with { scene in
         try await scene.apply(scene.target(), Scene.vitals, scene.email(), Scene.disk(max: 0))
         try await scene.service.start()
-        let firing = try await scene.mail.message("[FIRING critical]", within: .seconds(15))
+        let firing = try await scene.mail.message("[FIRING critical]", within: .seconds(60))
         if moment == .delivered {
           _ = try await scene.service.eventually("the delivery in the ledger") {
             try await scene.service.values("objects/notifications").first { $0["state"]?.text == "delivered" }
@@ -37,7 +37,7 @@ extension EndToEnd {
         try await scene.service.start()
         // Two looks at the disk after the start: whatever would be said again has been said.
         let started = Date()
-        _ = try await scene.service.eventually("two looks at the disk", within: .seconds(30)) {
+        _ = try await scene.service.eventually("two looks at the disk", within: .seconds(60)) {
           let looks = try await scene.service.history("box", "Vitals.Disk").filter {
             ($0["updated"]?.instant).map { $0 > started } == true
           }
@@ -66,13 +66,15 @@ extension EndToEnd {
       }
     }
 
-    @Test("The alive file is touched within 6 s, again and again, and no more after the end")
+    @Test("The alive file is touched within 6 s of the start, and again within 6 s")
     func alive() async throws {
       try await Scene.with { scene in
+        let started = Date()
         try await scene.service.start()
         let path = scene.service.stateDirectory + "/alive"
-        let first = try await scene.service.eventually("the alive file", within: .seconds(6)) { Self.changed(path) }
-        let second = try await scene.service.eventually("another touch", within: .seconds(7)) {
+        let first = try await scene.service.eventually("the alive file") { Self.changed(path) }
+        #expect(first.timeIntervalSince(started) < 6)
+        let second = try await scene.service.eventually("another touch", within: .seconds(60)) {
           Self.changed(path).flatMap { $0 > first ? $0 : nil }
         }
         #expect(second.timeIntervalSince(first) < 6)
@@ -102,7 +104,7 @@ extension EndToEnd {
         let id = try #require(waiting["_id"]?.text)
         let retried = try await scene.service.run(["queue", "retry", id])
         #expect(retried.status == 0, "\(retried.errorText)")
-        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(20))
+        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(60))
         let delivered = try await scene.service.eventually("the delivery in the ledger") {
           try await scene.service.values("objects/notifications/\(id)").first { $0["state"]?.text == "delivered" }
         }
@@ -129,6 +131,27 @@ extension EndToEnd {
         #expect(scene.service.log.all.last?.contains(" info Stopped") == true)
         let kept = try await scene.service.run(["get", "aggregations", "box", "-o", "json"])
         #expect(try #require(try Value(json: kept.output).elements).contains(last))
+      }
+    }
+
+    @Test("SIGTERM lets a mail that is under way arrive, and the ledger knows of it")
+    func terminateWhileSending() async throws {
+      // The server stops reading in the middle of the message for a while.
+      let slow = try await Scene.relay {
+        $0.hang = .message
+        $0.pause = 1
+      }
+      try await Scene.with(mail: slow) { scene in
+        try await scene.apply(scene.target(), Scene.vitals, scene.email(), Scene.disk(max: 0))
+        try await scene.service.start()
+        try await scene.mail.event(within: .seconds(60)) { if case .hung(_, .message) = $0 { true } else { false } }
+        await scene.service.signal(SIGTERM)
+        #expect(try await scene.service.exit(within: .seconds(20)) == 0)
+        let sent = try await scene.mail.messages(atLeast: 1, within: .seconds(60))
+        #expect(sent.count == 1)
+        let queue = try await scene.service.run(["get", "notifications", "-o", "json"])
+        #expect(
+          try Value(json: queue.output).elements?.compactMap { $0["state"]?.text } == ["delivered"], "\(queue.text)")
       }
     }
 
@@ -182,6 +205,24 @@ extension EndToEnd {
           throw error
         }
         #expect(kill(second, 0) != 0)
+      }
+    }
+
+    @Test("Behind a unix socket the service is found by the same commands, and no stranger can reach it")
+    func unixSocket() async throws {
+      try await Scene.with(configuration: "http: {listen: state/socket}") { scene in
+        try await scene.apply(scene.target())
+        try await scene.service.start()
+        let tree = try await scene.service.run(["tree"])
+        #expect(tree.status == 0, "\(tree.errorText)")
+        #expect(tree.text.contains("Aggregator for box"))
+        var status = stat()
+        #expect(stat(scene.service.stateDirectory + "/socket", &status) == 0)
+        #expect(status.st_mode & 0o007 == 0)
+        await scene.service.stop()
+        #expect(try await scene.service.run(["tree"]).status == 3)
+        try await scene.service.start()
+        #expect(try await scene.service.run(["tree"]).status == 0)
       }
     }
 

@@ -120,6 +120,19 @@ extension SyscrapProcess {
     return line?.split(separator: " ").last.flatMap { Double($0) }
   }
 
+  /// How long after a document was last applied the newest notification of this kind was delivered, by the service's own
+  /// times: how busy the tests are does not matter.
+  nonisolated func span(from document: String, to kind: String) async throws -> Duration {
+    let line = log.all.last { $0.contains("action=\"apply\"") && $0.contains(document) }
+    guard let applied = line?.split(separator: " ").first.flatMap({ Instant.parse(String($0)) }) else {
+      throw ManagedProcessError("the log does not tell when \(document) was applied")
+    }
+    let delivered = try await eventually("the delivery in the ledger") {
+      try await values("objects/notifications").first { $0["kind"]?.text == kind }?["delivered_at"]?.instant
+    }
+    return .seconds(delivered.timeIntervalSince(applied))
+  }
+
   nonisolated func tree() async throws -> Node { Node(try await value("tree")) }
 }
 

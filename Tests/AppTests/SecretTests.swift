@@ -68,7 +68,7 @@ extension EndToEnd {
         #expect(broken.status == 1)
 
         try await scene.service.start()
-        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(15))
+        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(60))
         var seen: [(place: String, bytes: [UInt8])] = [
           ("apply", literal.output + literal.errors), ("check", broken.output + broken.errors),
         ]
@@ -113,6 +113,11 @@ extension EndToEnd {
             ))
         }
         #expect(seen.contains { $0.place == "state/syscrap.db" && !$0.bytes.isEmpty })
+        // What is no secret is found: the search sees what it looks at.
+        for place in ["/api/v1/objects/notification_options", "state/syscrap.db"] {
+          let bytes = seen.first { $0.place == place }?.bytes ?? []
+          #expect(String(decoding: bytes, as: UTF8.self).contains("account1"), "\(place)")
+        }
         // In plain sight, and as Basic and PLAIN authentication would write them.
         for (number, secret) in (secrets + keys).enumerated() {
           var forms = [secret]

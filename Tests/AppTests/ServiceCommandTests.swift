@@ -14,7 +14,7 @@ extension EndToEnd {
           scene.target(), scene.target("away", port: try ManagedProcess.freePort()), Scene.vitals, scene.email(),
           Scene.disk(max: 0))
         try await scene.service.start()
-        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(15))
+        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(60))
         _ = try await scene.service.eventually("the other target's failure") {
           try await scene.service.values("fleet").first {
             $0["target"]?.text == "away" && $0["state"]?.text == "failed"
@@ -165,7 +165,7 @@ extension EndToEnd {
         let fine = try await scene.service.run(["notify", "test", "ops", "-o", "json"])
         #expect(fine.status == 0, "\(fine.errorText)")
         #expect(try Value(json: fine.output)["outcome"]?.text == "delivered")
-        let mail = try await scene.mail.message("[TEST]", within: .seconds(5))
+        let mail = try await scene.mail.message("[TEST]", within: .seconds(60))
         #expect(mail.recipients == ["ops@example.org"])
         let failed = try await scene.service.run(["notify", "test", "gone"])
         #expect(failed.status == 1)
@@ -192,7 +192,7 @@ extension EndToEnd {
         try await scene.mail.configure(try await Scene.relay())
         let retried = try await scene.service.run(["queue", "retry", id])
         #expect(retried.status == 0, "\(retried.errorText)")
-        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(10))
+        _ = try await scene.mail.message("[FIRING critical]", within: .seconds(60))
         _ = try await scene.service.eventually("the delivery in the ledger") {
           try await scene.service.values("objects/notifications/\(id)").first { $0["state"]?.text == "delivered" }
         }

@@ -17,6 +17,24 @@ package enum SmallHTTP {
     _ method: String, _ path: String, port: UInt16, token: String? = nil, headers: [String: String] = [:],
     body: [UInt8] = [], within deadline: Duration = .seconds(30)
   ) async throws -> Reply {
+    // A thread of its own: blocking calls have no place in the cooperative pool.
+    let reply: Result<Reply, ManagedProcessError> = await withCheckedContinuation { continuation in
+      Thread.detachNewThread {
+        continuation.resume(
+          returning: Result { () throws(ManagedProcessError) in
+            try performBlocking(
+              method, path, port: port, token: token, headers: headers, body: body, within: deadline)
+          })
+      }
+    }
+    return try reply.get()
+  }
+
+  /// As ``perform(_:_:port:token:headers:body:within:)``, for a thread that may wait.
+  package static func performBlocking(
+    _ method: String, _ path: String, port: UInt16, token: String? = nil, headers: [String: String] = [:],
+    body: [UInt8] = [], within deadline: Duration = .seconds(30)
+  ) throws(ManagedProcessError) -> Reply {
     var head = "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nConnection: close\r\n"
     if let token { head += "Authorization: Bearer \(token)\r\n" }
     if !body.isEmpty || method != "GET" {
@@ -24,17 +42,8 @@ package enum SmallHTTP {
     }
     for (name, value) in headers { head += "\(name): \(value)\r\n" }
     let request = Array((head + "\r\n").utf8) + body
-    let seconds = max(1, Int(deadline.components.seconds))
-    // A thread of its own: blocking calls have no place in the cooperative pool.
-    let bytes: Result<[UInt8], ManagedProcessError> = await withCheckedContinuation { continuation in
-      Thread.detachNewThread {
-        continuation.resume(
-          returning: Result { () throws(ManagedProcessError) in
-            try exchange(request, port: port, seconds: seconds)
-          })
-      }
-    }
-    return try parse(try bytes.get())
+    let bytes = try exchange(request, port: port, seconds: max(1, Int(deadline.components.seconds)))
+    return try parse(bytes)
   }
 
   private static func exchange(
@@ -76,7 +85,7 @@ package enum SmallHTTP {
     }
   }
 
-  private static func parse(_ bytes: [UInt8]) throws -> Reply {
+  private static func parse(_ bytes: [UInt8]) throws(ManagedProcessError) -> Reply {
     let mark: [UInt8] = [13, 10, 13, 10]
     guard let end = bytes.indices.first(where: { bytes[$0...].starts(with: mark) }) else {
       throw ManagedProcessError("no HTTP answer in \(bytes.count) bytes")
@@ -97,7 +106,7 @@ package enum SmallHTTP {
     return Reply(status: status, headers: headers, body: body)
   }
 
-  private static func unchunked(_ bytes: [UInt8]) throws -> [UInt8] {
+  private static func unchunked(_ bytes: [UInt8]) throws(ManagedProcessError) -> [UInt8] {
     var result: [UInt8] = []
     var rest = bytes[...]
     while let end = rest.firstIndex(of: 13) {

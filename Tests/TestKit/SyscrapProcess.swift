@@ -70,12 +70,19 @@ package actor SyscrapProcess {
   package var isRunning: Bool { process?.isRunning ?? false }
 
   /// Starts the service and returns when it listens.
-  package func start(_ arguments: [String] = ["run"], within deadline: Duration = .seconds(30)) async throws {
+  ///
+  /// - Parameters:
+  ///   - usesConfiguration: whether `--config` is added.
+  ///   - ready: what stands in the line that says so.
+  package func start(
+    _ arguments: [String] = ["run"], usesConfiguration: Bool = true, ready: String = SyscrapProcess.listening,
+    within deadline: Duration = .seconds(60)
+  ) async throws {
     guard process == nil else { return }
     let position = log.all.count
     let started = try ManagedProcess(
-      [Self.program] + arguments + ["--config", configurationPath], environment: environment([:]),
-      logFile: directory.file("service.log"))
+      [Self.program] + arguments + (usesConfiguration ? ["--config", configurationPath] : []),
+      environment: environment([:]), logFile: directory.file("service.log"))
     process = started
     copying = Task { [log] in
       var index = 0
@@ -84,14 +91,19 @@ package actor SyscrapProcess {
         index += 1
       }
     }
-    try await listens(after: position, within: deadline)
+    try await listens(after: position, ready: ready, within: deadline)
   }
 
+  /// What stands in the line of the log that says that the service listens.
+  package static let listening = " info Listening "
+
   /// Waits until the service says that it listens, in a line after that many.
-  package func listens(after position: Int, within deadline: Duration = .seconds(30)) async throws {
+  package func listens(
+    after position: Int, ready: String = SyscrapProcess.listening, within deadline: Duration = .seconds(60)
+  ) async throws {
     guard let process else { throw ManagedProcessError("the service was not started") }
     do {
-      _ = try await log.first(from: position, within: deadline) { $0.contains(" info Listening ") }
+      _ = try await log.first(from: position, within: deadline) { $0.contains(ready) }
     } catch {
       throw ManagedProcessError(
         "the service does not listen (\(error), running: \(process.isRunning)):\n\(tail)")
@@ -133,6 +145,13 @@ package actor SyscrapProcess {
   package nonisolated func request(
     _ method: String = "GET", _ path: String, body: [UInt8] = [], within deadline: Duration = .seconds(30)
   ) async throws -> SmallHTTP.Reply {
+    let place = try place()
+    return try await SmallHTTP.perform(
+      method, path, port: place.port, token: place.token, body: body, within: deadline)
+  }
+
+  /// Where the service listens now, and the token it asks for.
+  private nonisolated func place() throws -> (port: UInt16, token: String?) {
     func file(_ path: String) throws -> String {
       try String(contentsOfFile: path, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
     }
@@ -141,16 +160,14 @@ package actor SyscrapProcess {
       throw ManagedProcessError("no port in the address \(address)")
     }
     // A configuration's own `http: {token_file: token}` wins.
-    let token = (try? file(directory.file("token"))) ?? (try? file(stateDirectory + "/token"))
-    return try await SmallHTTP.perform(
-      method, path, port: port, token: token, body: body, within: deadline)
+    return (port, (try? file(directory.file("token"))) ?? (try? file(stateDirectory + "/token")))
   }
 
   /// Looks again and again, 20 times a second, until there is something, for things that nothing announces.
   ///
   /// An error counts as "not yet": the service may just be starting.
   package nonisolated func eventually<Result: Sendable>(
-    _ what: String, within deadline: Duration = .seconds(30), _ look: @Sendable () async throws -> Result?
+    _ what: String, within deadline: Duration = .seconds(60), _ look: @Sendable () async throws -> Result?
   ) async throws -> Result {
     let clock = ContinuousClock()
     let end = clock.now + deadline
@@ -168,6 +185,31 @@ package actor SyscrapProcess {
       }
       try await Task.sleep(for: .milliseconds(50))
     }
+  }
+
+  /// When the service first gave an answer that `matches`, looked for 20 times a second on a thread of its own: the
+  /// time does not depend on how busy this process is otherwise. May be called before the service is started.
+  package nonisolated func moment(
+    of path: String, within deadline: Duration = .seconds(60), _ matches: @escaping @Sendable ([UInt8]) -> Bool
+  ) async throws -> ContinuousClock.Instant {
+    let clock = ContinuousClock()
+    let end = clock.now + deadline
+    let found: ContinuousClock.Instant? = await withCheckedContinuation { continuation in
+      Thread.detachNewThread { [self] in
+        while clock.now < end {
+          if let place = try? place(),
+            let reply = try? SmallHTTP.performBlocking("GET", path, port: place.port, token: place.token),
+            reply.status == 200, matches(reply.body)
+          {
+            return continuation.resume(returning: clock.now)
+          }
+          Thread.sleep(forTimeInterval: 0.05)
+        }
+        continuation.resume(returning: nil)
+      }
+    }
+    guard let found else { throw ManagedProcessError("within \(deadline) \(path) did not answer as awaited") }
+    return found
   }
 
   // MARK: Commands
