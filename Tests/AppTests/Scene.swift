@@ -1,5 +1,7 @@
 internal import Foundation
+internal import Glibc
 internal import Model
+internal import Synchronization
 internal import TestKit
 internal import Testing
 
@@ -54,8 +56,14 @@ struct Scene: Sendable {
     }
   }
 
-  /// Made once for all tests.
-  static let certificates = Task { try await Certificates.make() }
+  /// Made once for all tests, and taken away at the end of the process: nothing else outlives them.
+  static let certificates = Task {
+    let made = try await Certificates.make()
+    folder.withLock { $0 = (made.authority as NSString).deletingLastPathComponent }
+    atexit { Scene.folder.withLock { try? FileManager.default.removeItem(atPath: $0) } }
+    return made
+  }
+  private static let folder = Mutex("")
 
   /// A mail server's behaviour, with an account and what `change` makes of it.
   static func relay(
