@@ -81,8 +81,8 @@ package struct Service: Sendable {
         await self.reload(parts, stop)
       })
     let gateway = Self.gateway(configuration, token: token, operations, logger, onReady)
-    let root = Plantation(parts: parts, gateway: gateway, surroundings: surroundings, stop: stop).root()
-    await operations.plant(root)
+    let (root, poke) = Plantation(parts: parts, gateway: gateway, surroundings: surroundings, stop: stop).root()
+    await operations.plant(root, poke: poke)
     await parts.board.preset((try? await storage.episodes(reaction: nil, openOnly: true, limit: 100_000)) ?? [])
 
     logger.info(

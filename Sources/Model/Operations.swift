@@ -5,7 +5,7 @@ package protocol Operations: Sendable {
   /// Documents and other objects: `kind` is a collection, its singular or an alias (`targets`, `reaction`, `aggregations`,
   /// `notifications`, `episodes`, `problems`). Newest first for what grows.
   func get(kind: String, name: String?, labels: [String: String], limit: Int) async throws(OperationError) -> [Value]
-  /// Upserts documents (`kind` and `_id` inside). All are checked first; nothing is stored when one is refused.
+  /// Upserts documents (`kind` and `_id` inside). Each is stored or refused by itself; the report says which and why.
   func apply(_ documents: [Value], dryRun: Bool) async throws(OperationError) -> ApplyReport
   func delete(kind: String, name: String, dryRun: Bool) async throws(OperationError)
   /// Everything known of one thing: `kind` is target, reaction or notification.

@@ -206,6 +206,8 @@ package final class SQLiteStorage: Storage {
     let failure: String? = await withCheckedContinuation { continuation in
       DispatchQueue.global().async { [pool] in
         do {
+          // The file alone then holds everything: a copy of it is a backup. When another process reads, the log stays.
+          _ = try? pool.writeWithoutTransaction { db in try db.checkpoint(.truncate) }
           try pool.close()
           continuation.resume(returning: nil)
         } catch {

@@ -1,4 +1,5 @@
-// swift-format-ignore-file: captured text keeps its own lines
+// Captured text keeps its own lines.
+// swift-format-ignore-file
 /// Captures, as the programs and the kernel wrote them.
 ///
 /// - `debian-12-…`: captured on Debian 12 (kernel 6.18, 2 processors, 24 GiB, no swap) from /proc and /etc, file by file.

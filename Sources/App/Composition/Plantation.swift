@@ -17,22 +17,32 @@ struct Plantation {
   let surroundings: Surroundings
   let stop: @Sendable (Service.End) -> Void
 
-  func root() -> Supervisor {
+  /// The root, and what makes its populators look at once.
+  func root() -> (root: Supervisor, poke: @Sendable () async -> Void) {
     // Children fail one by one, each with its own back-off; many targets may fail at once without a common cause.
     let wide = Intensity(restarts: 100, period: .seconds(5))
     let aggregators = branch("Aggregator", intensity: wide)
     let reactors = branch("Reactor", intensity: wide)
-    return Supervisor(
+    let targets = populator("AggregatorPopulator", of: aggregators, desired: desiredTargets)
+    let reactions = populator("ReactorPopulator", of: reactors, desired: desiredReactions)
+    let root = Supervisor(
       Self.rootName, intensity: Intensity(restarts: 10, period: .seconds(60)),
       children: [
         store(), Notificator.spec(parts.workers, settings: parts.notificatorSettings),
         ChildSpec(id: "Reactor", kind: .supervisor, backoff: Backoff()) { _ in reactors },
         ChildSpec(id: "Aggregator", kind: .supervisor, backoff: Backoff()) { _ in aggregators },
-        populator("AggregatorPopulator", of: aggregators, desired: desiredTargets),
-        populator("ReactorPopulator", of: reactors, desired: desiredReactions),
+        ChildSpec(id: "AggregatorPopulator", backoff: Backoff()) { _ in targets },
+        ChildSpec(id: "ReactorPopulator", backoff: Backoff()) { _ in reactions },
         documents(), trouble(), alive(), restartWatch(),
         gatewayChild(),
       ], surroundings: surroundings)
+    return (
+      root,
+      {
+        await targets.poke()
+        await reactions.poke()
+      }
+    )
   }
 
   static let rootName = "Root"
@@ -58,13 +68,12 @@ struct Plantation {
 
   private func populator(
     _ name: String, of supervisor: Supervisor, desired: @escaping @Sendable () async throws -> [ChildSpec]
-  ) -> ChildSpec {
-    let step = parts.configuration.population.step
-    return ChildSpec(id: name, backoff: Backoff()) { context in
-      Populator(
-        of: supervisor, settings: .init(form: .looper(step: step)), surroundings: context.surroundings, desired: desired
-      )
-    }
+  ) -> Populator {
+    var below = surroundings
+    below.path = [Self.rootName, name]
+    return Populator(
+      of: supervisor, settings: .init(form: .looper(step: parts.configuration.population.step)), surroundings: below,
+      desired: desired)
   }
 
   private var desiredTargets: @Sendable () async throws -> [ChildSpec] {

@@ -15,6 +15,7 @@ actor ServiceOperations: Operations {
   private let reloading: @Sendable () async -> Value
   private let started = ContinuousClock.now
   private var root: Supervisor?
+  private var poke: @Sendable () async -> Void = {}
 
   init(parts: Parts, surroundings: Surroundings, reload: @escaping @Sendable () async -> Value) {
     self.parts = parts
@@ -23,7 +24,10 @@ actor ServiceOperations: Operations {
   }
 
   /// The tree exists only after the Gateway that shows it.
-  func plant(_ root: Supervisor) { self.root = root }
+  func plant(_ root: Supervisor, poke: @escaping @Sendable () async -> Void) {
+    self.root = root
+    self.poke = poke
+  }
 
   // MARK: Documents
 
@@ -41,13 +45,18 @@ actor ServiceOperations: Operations {
     if !dryRun {
       log(
         "apply", report.items.filter { $0.outcome != "unchanged" }.map { "\($0.kind)/\($0.id)" }.joined(separator: " "))
+      // What was applied counts now, not with the next step.
+      await poke()
     }
     return report
   }
 
   func delete(kind: String, name: String, dryRun: Bool) async throws(OperationError) {
     try await parts.desk.delete(kind: kind, name: name, dryRun: dryRun)
-    if !dryRun { log("delete", "\(kind)/\(name)") }
+    if !dryRun {
+      log("delete", "\(kind)/\(name)")
+      await poke()
+    }
   }
 
   // MARK: Views
