@@ -150,7 +150,7 @@ package struct Service: Sendable {
   }
 
   /// Stops the tree in order, within ``drain``. What is not done by then is left as it is: starting up is the recovery.
-  private static func drain(_ root: Supervisor, for end: End, logger: Logger) async {
+  static func drain(_ root: Supervisor, for end: End, logger: Logger) async {
     let overdue = Task {
       try await Task.sleep(for: drain)
       logger.critical("The tree did not stop in time; the process ends as it is")
