@@ -80,16 +80,18 @@ extension Connection {
       known.authentication = "publickey"
       let user = endpoint.user
       let secret = passphrase.map { $0 + [0] }
+      // libssh2 1.10 takes the key's length and yet looks for a NUL behind it.
+      let terminated = bytes + [0]
       let code = try await drive { session in
-        bytes.withUnsafeBytes { (key: UnsafeRawBufferPointer) -> Int32 in
+        terminated.withUnsafeBytes { (key: UnsafeRawBufferPointer) -> Int32 in
           let base = key.baseAddress?.assumingMemoryBound(to: CChar.self)
           guard let secret else {
             return libssh2_userauth_publickey_frommemory(
-              session, user, user.utf8.count, nil, 0, base, key.count, nil)
+              session, user, user.utf8.count, nil, 0, base, key.count - 1, nil)
           }
           return secret.withUnsafeBytes {
             libssh2_userauth_publickey_frommemory(
-              session, user, user.utf8.count, nil, 0, base, key.count,
+              session, user, user.utf8.count, nil, 0, base, key.count - 1,
               $0.baseAddress?.assumingMemoryBound(to: CChar.self))
           }
         }
