@@ -288,7 +288,9 @@ extension Connection {
     }
     if context.map({ $0.pointee.isAtEnd || $0.pointee.errorNumber != 0 }) == true { return lostError(code) }
     return RemoteError(
-      .protocolError, phase: phase, "The SSH handshake with \(endpoint.host) port \(endpoint.port) failed: \(libraryMessage()). Is that an SSH server?",
+      .protocolError, phase: phase,
+      "The SSH handshake with \(endpoint.host) port \(endpoint.port) failed: \(libraryMessage()). "
+        + "Is that an SSH server?",
       rawCode: code)
   }
 
