@@ -49,6 +49,7 @@ struct Room {
 let cLibraries: [(name: String, pkgConfig: String, apt: String)] = [
   ("CSSH2", "libssh2", "libssh2-1-dev"),
   ("CCurl", "libcurl", "libcurl4-openssl-dev"),
+  ("CMongoC", "libmongoc-1.0", "libmongoc-dev"),
 ]
 
 let rooms: [Room] = [
@@ -59,8 +60,9 @@ let rooms: [Room] = [
   // contracts, and the rooms that fulfil them with one C library each
   Room("Remote", ["Model"]),
   Room("SSH", ["Model", "Remote", "Threads", "CSSH2", crypto, logging, metrics]),
-  Room("Storage", ["Model"]),
+  Room("Storage", ["Model", logging, metrics]),
   Room("SQLiteStorage", ["Model", "Storage", grdb, logging]),
+  Room("MongoStorage", ["Model", "Storage", "Threads", "CMongoC", logging, metrics]),
   Room("Transfer", ["Threads", "CCurl", logging]),
   // the pipeline: each room one stage, none imports another
   Room("Aggregation", ["Model", "Remote", "Supervision", logging, metrics]),
@@ -71,15 +73,17 @@ let rooms: [Room] = [
   Room(
     "App",
     [
-      "Supervision", "Threads", "Model", "Remote", "SSH", "Storage", "SQLiteStorage", "Transfer", "Aggregation",
-      "Reactions", "Notifications", "Gateway",
+      "Supervision", "Threads", "Model", "Remote", "SSH", "Storage", "SQLiteStorage", "MongoStorage", "Transfer",
+      "Aggregation", "Reactions", "Notifications", "Gateway",
       unixSignals, configuration, yams, crypto, logging, metrics,
     ]),
 ]
 
 let programs: [Room] = [
   Room("syscrap", ["App", "Model", "Storage", "Transfer", arguments, logging, metrics]),
-  Room("Benchmark", ["Model", "Remote", "SSH", "Threads", arguments, logging]),
+  Room(
+    "Benchmark",
+    ["Model", "Remote", "SSH", "Threads", "Storage", "SQLiteStorage", "MongoStorage", arguments, logging]),
 ]
 
 /// Tests/TestKit: what tests share. Every suite gets it.
@@ -90,14 +94,20 @@ let suites: [Room] = [
   Room("ThreadsTests", ["Threads"]),
   Room("ModelTests", ["Model"]),
   Room("SSHTests", ["SSH", "Remote", "Model", "Threads", crypto, logging]),
-  Room("StorageContractTests", ["Storage", "SQLiteStorage", "Model", logging]),
+  Room("StorageTests", ["Storage", "SQLiteStorage", "Model", logging]),
+  Room("StorageContractTests", ["Storage", "SQLiteStorage", "MongoStorage", "Model", logging]),
+  Room("MongoStorageTests", ["MongoStorage", "Storage", "Model", "Threads", logging]),
   Room("TransferTests", ["Transfer", "Threads", logging]),
   Room("AggregationTests", ["Aggregation", "Model", "Remote", "Supervision", logging]),
   Room("ReactionsTests", ["Reactions", "Model", "Supervision", logging]),
   Room("NotificationsTests", ["Notifications", "Storage", "Model", "Transfer", "Supervision", logging]),
   Room("GatewayTests", ["Gateway", "Model", "Storage", "Supervision", logging]),
   Room(
-    "AppTests", ["syscrap", "App", "Model", "Storage", "SQLiteStorage", "SSH", "Remote", "Supervision", logging, yams]),
+    "AppTests",
+    [
+      "syscrap", "App", "Model", "Storage", "SQLiteStorage", "MongoStorage", "SSH", "Remote", "Supervision", logging,
+      yams,
+    ]),
 ]
 
 let package = Package(

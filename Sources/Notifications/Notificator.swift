@@ -82,8 +82,8 @@ actor Pool {
 
   func desired() async -> [ChildSpec] {
     // While the store is away the pool stays as it is; its workers say so in the log.
-    if let counts = try? await context.storage.queueCounts(now: context.now()) {
-      _ = size.adapt(due: counts.due, busy: counts.leased, at: context.now())
+    if let load = try? await context.storage.queueLoad(now: context.now()) {
+      _ = size.adapt(due: load.due, busy: load.leased, at: context.now())
     }
     return (0..<size.current).map(worker)
   }

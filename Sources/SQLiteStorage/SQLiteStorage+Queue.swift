@@ -131,6 +131,18 @@ extension SQLiteStorage {
     }
   }
 
+  package func queueLoad(now: Date) async throws(StorageError) -> QueueLoad {
+    try await read("counting notifications") { db in
+      func count(_ sql: String, _ arguments: StatementArguments = []) throws -> Int {
+        Int(try db.row(sql, arguments) { try $0.integer(0) } ?? 0)
+      }
+      return QueueLoad(
+        due: try count(
+          "SELECT count(*) FROM notifications WHERE state = 0 AND next_at <= ?", [StoredTime.milliseconds(now)]),
+        leased: try count("SELECT count(*) FROM notifications WHERE state = 1"))
+    }
+  }
+
   package func nextDue() async throws(StorageError) -> Date? {
     try await read("reading the queue") { db in
       try db.row("SELECT next_at FROM notifications WHERE state = 0 ORDER BY next_at LIMIT 1") { row in

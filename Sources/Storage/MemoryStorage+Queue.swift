@@ -101,6 +101,11 @@ extension MemoryStorage {
     return counts
   }
 
+  package func queueLoad(now: Date) throws(StorageError) -> QueueLoad {
+    let counts = try queueCounts(now: now)
+    return QueueLoad(due: counts.due, leased: counts.leased)
+  }
+
   package func nextDue() throws(StorageError) -> Date? {
     try open()
     return entries.values.filter { $0.entry.state == .pending }.map(\.entry.next_at).min()

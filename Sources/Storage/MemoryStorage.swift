@@ -15,17 +15,6 @@ package actor MemoryStorage: Storage {
     var type: SampleType
   }
 
-  /// What samples are told apart and ordered by within one history.
-  struct SampleKey: Hashable, Comparable {
-    var second: Int64
-    var n: Int
-    static func < (a: SampleKey, b: SampleKey) -> Bool { (a.second, a.n) < (b.second, b.n) }
-    init(_ sample: Sample) {
-      second = StoredTime.parts(sample.at).second
-      n = sample.n
-    }
-  }
-
   private var documents: [DocumentKey: Document] = [:]
   private var revision: Int64 = 0
   /// Each in the order of its keys.

@@ -18,17 +18,20 @@ package protocol Storage: Sendable {
   func put(_ documents: [Document]) async throws(StorageError) -> [PutOutcome]
   /// - Returns: false when there was none.
   func delete(_ kind: DocumentKind, id: String) async throws(StorageError) -> Bool
-  /// Grows whenever any document was put or deleted by anyone, also by another process. Cheap: populators ask every step.
+  /// Grows whenever any document was put or deleted by anyone, also by another process or another tool. Cheap: populators
+  /// ask every step. Numbers are compared within one process only.
   func documentRevision() async throws(StorageError) -> Int64
   /// Merges what the service found out into a target's `detected_specs`. Does not move ``documentRevision()``.
   func mergeDetectedSpecs(_ specs: [String: Value], targetID: String) async throws(StorageError)
 
   // MARK: Samples
 
-  /// Appends samples. A sample that is there already (same series, type, tag, n) is left as it is.
+  /// Appends raw samples and events. A sample that is there already (same series, type, tag, n) is left as it is.
+  /// Samples of a roll-up's type are left out: they come by ``RollUpStorage/store(_:)``.
   func append(_ samples: [Sample]) async throws(StorageError)
   func latest(_ series: Series, type: SampleType) async throws(StorageError) -> Sample?
-  /// Oldest first; within one tag by `n`, then by the instance's name.
+  /// Oldest first; within one tag by `n`, then by the instance's name. Roll-ups come as samples at their bucket's start,
+  /// the open bucket (as last stored) included.
   func samples(_ query: SampleQuery) async throws(StorageError) -> [Sample]
   /// All series that have samples of this type, optionally of one target.
   func series(type: SampleType, target: String?) async throws(StorageError) -> [Series]
@@ -65,6 +68,8 @@ package protocol Storage: Sendable {
   /// - Returns: how many.
   func rescue(now: Date) async throws(StorageError) -> Int
   func queueCounts(now: Date) async throws(StorageError) -> QueueCounts
+  /// How much there is to do; cheaper than ``queueCounts(now:)``, for the pool that asks every second.
+  func queueLoad(now: Date) async throws(StorageError) -> QueueLoad
   /// When the next pending entry is due; `nil`: nothing is pending. In the past while that entry waits for a leased
   /// predecessor: a worker sleeps a little in any case when ``claim(owner:now:lease:)`` has nothing.
   func nextDue() async throws(StorageError) -> Date?
@@ -168,6 +173,16 @@ package struct QueueCounts: Sendable, Hashable {
   package init() {}
   /// Must be 0.
   package var imbalance: Int { accepted - delivered - merged - dead - pending - leased }
+}
+
+package struct QueueLoad: Sendable, Hashable {
+  /// Pending entries whose time has come.
+  package var due: Int
+  package var leased: Int
+  package init(due: Int = 0, leased: Int = 0) {
+    self.due = due
+    self.leased = leased
+  }
 }
 
 package struct QueueQuery: Sendable, Hashable {

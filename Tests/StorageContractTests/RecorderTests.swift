@@ -200,6 +200,7 @@ private struct SampleGate: Storage {
   }
   func rescue(now: Date) async throws(StorageError) -> Int { try await store.rescue(now: now) }
   func queueCounts(now: Date) async throws(StorageError) -> QueueCounts { try await store.queueCounts(now: now) }
+  func queueLoad(now: Date) async throws(StorageError) -> QueueLoad { try await store.queueLoad(now: now) }
   func nextDue() async throws(StorageError) -> Date? { try await store.nextDue() }
   func queue(_ query: QueueQuery) async throws(StorageError) -> [QueueEntry] { try await store.queue(query) }
   func queueEntry(id: String) async throws(StorageError) -> QueueEntry? { try await store.queueEntry(id: id) }

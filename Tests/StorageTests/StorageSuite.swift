@@ -1,0 +1,1 @@
+// Suites of what all stores share.
