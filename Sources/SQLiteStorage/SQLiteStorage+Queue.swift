@@ -5,24 +5,10 @@ package import Storage
 
 extension SQLiteStorage {
   package func record(_ episode: Episode?, queueing entries: [QueueEntry]) async throws(StorageError) -> Int {
-    try await write("queueing notifications", isDurable: true) { db in
-      if let episode { try Self.store(episode.stored, db) }
+    try await write("queueing notifications", isDurable: true) { [fence] db in
+      if let episode { try EpisodeRow.store(episode.stored, fence: fence.value, db) }
       return try QueueRow.insert(entries, db)
     }
-  }
-
-  private static func store(_ episode: Episode, _ db: Database) throws {
-    let listed = episode.isOpen ? episode.since : episode.ended_at ?? episode.since
-    try db.run(
-      """
-      INSERT INTO episodes (id, reaction, is_open, listed_at, body) VALUES (?, ?, ?, ?, ?)
-      ON CONFLICT DO UPDATE SET reaction = excluded.reaction, is_open = excluded.is_open,
-        listed_at = excluded.listed_at, body = excluded.body
-      """,
-      [
-        episode.id.storable, episode.key.reaction.storable, episode.isOpen, StoredTime.milliseconds(listed),
-        try QueueRow.json(episode),
-      ])
   }
 
   package func episodes(

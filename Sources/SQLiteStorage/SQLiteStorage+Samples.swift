@@ -131,7 +131,12 @@ extension SQLiteStorage {
             "DELETE FROM samples WHERE series = ?1 AND type = ?2 AND second <= ?3 AND second * 1000 + millisecond < ?4",
             [id, type, Self.second(bound), bound])
         }
-        try db.run("DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)", [id])
+        try db.run(
+          """
+          DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)
+            AND NOT EXISTS (SELECT 1 FROM roll_ups WHERE series = ?1)
+            AND NOT EXISTS (SELECT 1 FROM roll_up_states WHERE series = ?1)
+          """, [id])
       }
       return count
     }

@@ -40,6 +40,8 @@ package final class SQLiteStorage: Storage {
   package let configuration: Configuration
   private let pool: DatabasePool
   private let gate = Gate()
+  /// In whose name episodes and roll-up states are written (see ``FencedStorage``).
+  let fence = Fence()
   private let logger: Logger
 
   /// Opens the file, or makes it.
@@ -66,13 +68,46 @@ package final class SQLiteStorage: Storage {
     try Self.prepareFile(configuration.path)
     pool = try Self.openPool(configuration)
     try pool.writeWithoutTransaction { db in
-      try db.execute(sql: "PRAGMA synchronous = FULL")
-      try db.inTransaction(.immediate) {
-        try Schema.prepare(db, path: configuration.path)
-        return .commit
-      }
+      try Self.prepareTables(db, path: configuration.path, logger: logger)
     }
     logger.debug("store opened", metadata: ["store.path": "\(configuration.path)"])
+  }
+
+  /// Makes the tables, or brings those of an older version up to date; of these a copy is made before.
+  private static func prepareTables(_ db: Database, path: String, logger: Logger) throws {
+    try db.execute(sql: "PRAGMA synchronous = FULL")
+    // Again only when another process wrote between the copy and the migration.
+    for _ in 0..<5 {
+      let seen = try Int64.fetchOne(db, sql: "PRAGMA data_version")
+      let old = try Schema.found(db, path: path)
+      let isMigration = (1..<Schema.version).contains(old)
+      if isMigration {
+        logger.notice(
+          "the store is brought to a newer schema; a copy is made first",
+          metadata: [
+            "store.path": "\(path)", "store.copy": "\(SchemaBackup.path(of: path, version: old))",
+            "store.from": "\(old)",
+            "store.to": "\(Schema.version)",
+          ])
+        try SchemaBackup.make(db, of: path, version: old)
+      }
+      var isDone = false
+      try db.inTransaction(.immediate) {
+        let found = try Schema.found(db, path: path)
+        if isMigration, found == old, try Int64.fetchOne(db, sql: "PRAGMA data_version") != seen { return .rollback }
+        // An older version that came while an empty file was looked at needs its copy first.
+        if found != old, found != Schema.version { return .rollback }
+        try Schema.bringUp(db, from: found)
+        isDone = true
+        return .commit
+      }
+      if isDone {
+        if isMigration { SchemaBackup.removeOlder(of: path, than: old) }
+        return
+      }
+    }
+    throw StorageError(
+      .unavailable, "opening the store \(path): another process writes to it while its schema is old; stop that first")
   }
 
   /// The file has its mode before SQLite sees it: log and index files take theirs from it.

@@ -1,0 +1,15 @@
+/// The words in which stores refuse what must not be written.
+package enum StorageRefusal {
+  package static func fenced(_ what: String) -> StorageError {
+    StorageError(
+      .conflict, "\(what) was written by another instance that has the gathering now; this one's write is refused")
+  }
+
+  package static func secondOpenEpisode(_ id: String) -> StorageError {
+    StorageError(.conflict, "the episode \(id) is refused: its condition has another open episode")
+  }
+
+  package static func lowerFence(_ fence: Int64, than known: Int64) -> StorageError {
+    StorageError(.conflict, "the fence \(fence) is lower than \(known), which another instance has raised")
+  }
+}
