@@ -49,3 +49,33 @@ package struct RollUpState: Sendable, Hashable {
     self.late = late
   }
 }
+
+extension RollUp {
+  /// This bucket as a sample at its start, its value in the contract's shape: per field `{min, max, mean, last, count}`,
+  /// `{last, count}` for what is no number.
+  /// - Throws: `corrupt` when the bytes are not what ``encoded`` holds.
+  package func sample(of series: Series) throws(StorageError) -> Sample {
+    Sample(
+      series: series, type: type, at: StoredTime.date(second: start, millisecond: 0), value: try content().value)
+  }
+
+  /// Whether an instant, in seconds since 1970, lies in this bucket.
+  package func contains(_ second: Int64) -> Bool {
+    let (distance, overflow) = second.subtractingReportingOverflow(start)
+    return !overflow && distance >= 0 && distance < length
+  }
+
+  init(type: SampleType, start: Int64, length: Int64, leaves: RollUpLeaves, layout: RollUpLayout) {
+    self.init(
+      type: type, start: start, length: length, encoded: RollUpCodec.encode(leaves, layout, start: start))
+  }
+
+  func content() throws(StorageError) -> RollUpContent {
+    do {
+      return try RollUpCodec.decode(encoded, start: start)
+    } catch {
+      throw StorageError(
+        .corrupt, "a roll-up of type \(type.rawValue) is damaged; delete it, or restore the store from a backup")
+    }
+  }
+}
