@@ -93,6 +93,31 @@ enum Answer {
     return number
   }
 
+  /// A parameter of the query; one that is empty counts as absent.
+  static func text(_ name: String, _ request: Request) -> String? {
+    request.uri.queryParameters[Substring(name)].map(String.init).flatMap { $0.isEmpty ? nil : $0 }
+  }
+
+  /// A parameter that is one of these words; the first of them when it is absent.
+  static func choice(_ name: String, _ request: Request, of words: [String]) throws -> String {
+    guard let word = text(name, request) else { return words.first ?? "" }
+    guard words.contains(word) else {
+      throw OperationError(.usage, "\(name) must be one of \(words.joined(separator: ", "))")
+    }
+    return word
+  }
+
+  /// A point in time: a length of time before now, or an instant.
+  static func moment(_ name: String, _ request: Request) throws -> HistoryRequest.Moment? {
+    guard let raw = text(name, request) else { return nil }
+    guard let moment = HistoryRequest.Moment(raw) else {
+      throw OperationError(
+        .usage,
+        "\(name) must be a length of time before now (90, 1h, 7d) or an instant in ISO 8601, of at most 100 years")
+    }
+    return moment
+  }
+
   /// Every `label=name=value` of the query.
   static func labels(_ request: Request) throws -> [String: String] {
     var labels: [String: String] = [:]

@@ -37,8 +37,9 @@ enum OpenAPI {
       Path(path: "/api/v1/tree", method: "get", summary: "The live supervision tree"),
       Path(path: "/api/v1/fleet", method: "get", summary: "One row a target, with vitals and open episodes"),
       Path(
-        path: "/api/v1/history/{target}/{metric}", method: "get", summary: "Samples, oldest first",
-        query: ["type", "since", "limit"]),
+        path: "/api/v1/history/{target}/{metric}", method: "get",
+        summary: "Samples, oldest first; without a type the finest that reaches back to since",
+        query: ["type", "name", "since", "until", "limit", "format"], answer: "JSON, or CSV with format=csv"),
       Path(
         path: "/api/v1/exec", method: "post", summary: "Runs a command over the target's connection, where allowed",
         body: "{target, arguments}"),

@@ -124,11 +124,17 @@ struct Routes: Sendable {
     api.get("tree") { _, _ -> Response in Answer.json(await operations.tree()) }
     api.get("fleet") { _, _ -> Response in Answer.json(try await operations.fleet()) }
     api.get("history/:target/:metric") { request, context -> Response in
-      let since = try Answer.number("since", request, default: 3600, max: 366 * 86_400)
-      let samples = try await operations.history(
-        target: Answer.parameter("target", context), metric: Answer.parameter("metric", context),
-        type: request.uri.queryParameters["type"].map(String.init) ?? "RT", since: .seconds(since),
+      var wanted = HistoryRequest(
+        target: try Answer.parameter("target", context), metric: try Answer.parameter("metric", context),
+        name: Answer.text("name", request), type: Answer.text("type", request),
         limit: try Answer.number("limit", request, default: 1000, max: 100_000))
+      if let since = try Answer.moment("since", request) { wanted.since = since }
+      wanted.until = try Answer.moment("until", request)
+      let format = try Answer.choice("format", request, of: ["json", "csv"])
+      let samples = try await operations.history(wanted)
+      if format == "csv" {
+        return Answer.text(HistoryCSV.text(samples), type: "text/csv; charset=utf-8; header=present")
+      }
       return Answer.json(.array(samples))
     }
     let clock = clock

@@ -14,9 +14,8 @@ package protocol Operations: Sendable {
   func tree() async -> Value
   /// One row a target: states, vitals with recent values, open episodes, problems.
   func fleet() async throws(OperationError) -> Value
-  /// Values of one metric, oldest first.
-  func history(target: String, metric: String, type: String, since: Duration, limit: Int) async throws(OperationError)
-    -> [Value]
+  /// Samples of one metric, oldest first.
+  func history(_ request: HistoryRequest) async throws(OperationError) -> [Value]
   /// Runs a command over the target's shared connection. Denied unless the configuration allows it.
   func exec(target: String, arguments: [String]) async throws(OperationError) -> ExecReport
   /// Sends a test message by one notification_options document and waits for its end.

@@ -26,8 +26,15 @@ internal import Testing
       ("GET", "describe/target/web%2F1", "describe target web/1"),
       ("GET", "tree", "tree"),
       ("GET", "fleet", "fleet"),
-      ("GET", "history/web%2F1/CPU", "history web/1 CPU RT 3600 1000"),
-      ("GET", "history/w/CPU?type=DAY&since=86400&limit=7", "history w CPU DAY 86400 7"),
+      ("GET", "history/web%2F1/CPU", "history web/1 CPU - - ago(3600.0 seconds) 1000"),
+      (
+        "GET", "history/w/CPU?type=DAY&name=db&since=86400&until=1h&limit=7",
+        "history w CPU db DAY ago(86400.0 seconds) until ago(3600.0 seconds) 7"
+      ),
+      (
+        "GET", "history/w/CPU?type=&name=&until=&since=2026-11-21T08:00:00Z",
+        "history w CPU - - at(2026-11-21 08:00:00 +0000) 1000"
+      ),
       ("DELETE", "objects/targets/web?dry_run=true", "delete targets web true"),
       ("DELETE", "objects/targets/web", "delete targets web false"),
       ("POST", "queue/n%3A1/retry", "retry n:1"),
@@ -40,6 +47,17 @@ internal import Testing
     #expect(reply.status == 200, "\(reply.text)")
     #expect(reply.headers["content-type"] == "application/json")
     #expect(gateway.operations.asked.all == [expected])
+    await gateway.stop()
+  }
+
+  @Test("History comes as comma-separated values where that is asked for")
+  func comma() async throws {
+    let gateway = try await GatewayFixture()
+    let reply = try await gateway.ask("GET", "/api/v1/history/web/Vitals.CPU?format=csv")
+    #expect(reply.status == 200)
+    #expect(reply.headers["content-type"] == "text/csv; charset=utf-8; header=present")
+    #expect(
+      reply.text == "time,target,metric,name,type,tag,n,error,percent\r\n2026-11-21T08:00:00Z,web,,,,,,,1.5\r\n")
     await gateway.stop()
   }
 
@@ -75,7 +93,8 @@ internal import Testing
       ("GET", "objects/targets?limit=99999999999999999999", ""), ("GET", "objects/targets?label=role", ""),
       ("GET", "objects/targets?label=%3Dx", ""), ("GET", "objects/targets/%FF", ""),
       ("GET", "objects/targets/%zz", ""), ("GET", "history/a/CPU?since=-1", ""),
-      ("GET", "history/a/CPU?since=99999999999", ""), ("POST", "apply", "{\"a\":"), ("POST", "apply", "{}"),
+      ("GET", "history/a/CPU?since=99999999999", ""), ("GET", "history/a/CPU?until=later", ""),
+      ("GET", "history/a/CPU?format=xml", ""), ("POST", "apply", "{\"a\":"), ("POST", "apply", "{}"),
       ("POST", "apply", ""), ("POST", "apply", "[1e999]"), ("POST", "apply", "\u{FEFF}nonsense"),
       ("POST", "apply", String(repeating: "[", count: 100_000)),
       ("POST", "exec", "{}"), ("POST", "exec", "{\"target\":\"a\",\"arguments\":[]}"),

@@ -65,11 +65,12 @@ actor ScriptedOperations: Operations {
     return rows
   }
 
-  func history(target: String, metric: String, type: String, since: Duration, limit: Int) async throws(OperationError)
-    -> [Value]
-  {
-    try note("history \(target) \(metric) \(type) \(since.components.seconds) \(limit)")
-    return [["percent": 1.5]]
+  func history(_ request: HistoryRequest) async throws(OperationError) -> [Value] {
+    let until = request.until.map { " until \($0)" } ?? ""
+    try note(
+      "history \(request.target) \(request.metric) \(request.name ?? "-") \(request.type ?? "-") \(request.since)\(until) \(request.limit)"
+    )
+    return [["updated": "2026-11-21T08:00:00Z", "target": .string(request.target), "value": ["percent": 1.5]]]
   }
 
   func exec(target: String, arguments: [String]) async throws(OperationError) -> ExecReport {

@@ -72,29 +72,9 @@ actor ServiceOperations: Operations {
 
   func updates() async -> AsyncStream<Value> { await parts.board.updates() }
 
-  func history(
-    target: String, metric: String, type: String, since: Duration, limit: Int
-  ) async throws(OperationError) -> [Value] {
-    guard let type = SampleType(rawValue: type) else {
-      throw OperationError(
-        .usage,
-        "there is no type \"\(type.prefix(40))\": use \(SampleType.allCases.map(\.rawValue).joined(separator: ", "))")
-    }
-    guard MetricCatalogue.headline[metric] != nil else {
-      throw OperationError(
-        .notFound,
-        "there is no metric \"\(metric.prefix(80))\""
-          + (NearestName.hint(metric, in: MetricCatalogue.headline.keys).map { " (\($0))" } ?? ""))
-    }
-    let start = parts.now().addingTimeInterval(-Double(since.components.seconds))
-    let query = SampleQuery(
-      Series(target: target, metric: metric), matchesName: false, type: type, since: start, limit: limit)
+  func history(_ request: HistoryRequest) async throws(OperationError) -> [Value] {
     _ = await parts.recorder.flush()
-    let samples = try await store { () throws(StorageError) in try await self.parts.storage.samples(query) }
-    if samples.isEmpty, await parts.book.snapshot.targets[target] == nil {
-      throw OperationError(.notFound, "there is no target \"\(target)\"")
-    }
-    return samples.map(\.document)
+    return try await HistoryDesk(storage: parts.storage, now: parts.now).history(request)
   }
 
   func describe(kind: String, name: String) async throws(OperationError) -> Value {
@@ -134,7 +114,8 @@ actor ServiceOperations: Operations {
         },
         uniquingKeysWith: { first, _ in first }))
     let events = try await history(
-      target: target, metric: "Connection", type: "event", since: .seconds(86_400), limit: 10)
+      HistoryRequest(
+        target: target, metric: "Connection", type: "event", since: .ago(.seconds(86_400)), limit: 10))
     fields["connection_events"] = .array(
       events.map { event in
         var shown = event["value"]?.fields ?? [:]

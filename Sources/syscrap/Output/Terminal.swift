@@ -6,6 +6,7 @@ struct Terminal: Sendable {
   var isTerminal: Bool
   var usesColour: Bool
   var width: Int
+  var height = 24
 
   static func output(_ descriptor: Int32 = STDOUT_FILENO) -> Terminal {
     let isTerminal = isatty(descriptor) == 1
@@ -13,7 +14,17 @@ struct Terminal: Sendable {
     let refuses = !(environment["NO_COLOR"] ?? "").isEmpty || environment["TERM"] == "dumb"
     var size = winsize()
     let known = isTerminal && ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
-    return Terminal(isTerminal: isTerminal, usesColour: isTerminal && !refuses, width: known ? Int(size.ws_col) : 120)
+    return Terminal(
+      isTerminal: isTerminal, usesColour: isTerminal && !refuses, width: known ? Int(size.ws_col) : 120,
+      height: known && size.ws_row > 0 ? Int(size.ws_row) : 24)
+  }
+
+  /// Whether the locale's characters are UTF-8: only then other than ASCII ones are drawn.
+  static func isUTF8(_ environment: [String: String]) -> Bool {
+    // The first that is set decides, as POSIX has it.
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty } ?? ""
+    let charset = locale.split(separator: ".", maxSplits: 1).last.map { $0.lowercased() } ?? ""
+    return charset.hasPrefix("utf-8") || charset.hasPrefix("utf8")
   }
 
   enum Colour: String, Sendable {
