@@ -201,13 +201,13 @@ package struct QueueWorker: Sendable {
 
   // MARK: Settling
 
-  /// Ends the lease; while the store is away it is tried again until the lease is over. Then the message goes out
-  /// again, with the same key.
+  /// Ends the lease; while the store is away it is tried again for as long as a lease lasts (counted in tries: the time
+  /// of day may be set meanwhile). Then the message goes out again, with the same key.
   private func settle(
     _ lease: QueueLease, _ verdict: DeliveryVerdict, adding: [QueueEntry], channel: String?, stop: Doorbell
   ) async {
     let entry = lease.entry
-    let deadline = entry.lease_until ?? context.now().advanced(by: context.lease)
+    var triesLeft = max(1, Int((context.lease / .seconds(1)).rounded(.up)))
     while true {
       do throws(StorageError) {
         let isOurs = try await context.storage.settle(lease, as: verdict.settlement, now: context.now(), adding: adding)
@@ -218,7 +218,8 @@ package struct QueueWorker: Sendable {
         context.logger.warning(
           "a delivery could not be recorded; trying again",
           metadata: ["notification.id": "\(entry.id)", "error": "\(error)"])
-        guard stop.count == 0, context.now() < deadline, (try? await context.clock.sleep(for: .seconds(1))) != nil
+        triesLeft -= 1
+        guard stop.count == 0, triesLeft > 0, (try? await context.clock.sleep(for: .seconds(1))) != nil
         else { return }
       }
     }

@@ -12,17 +12,24 @@ package struct Rescuer: Sendable {
   private let beat: @Sendable () -> Void
   private let metrics = DeliveryMetrics()
 
-  /// How often leases are looked through.
-  package static let interval: Duration = .seconds(10)
+  private let lease: Duration
+
+  /// How often leases are looked through. A message of a worker that died is due again within a lease and two of these.
+  package static let interval: Duration = .seconds(5)
+  /// Most leases that are looked at: more than all pools together have workers.
+  static let leaseBound = 10_000
   /// How long settled messages are kept.
   package static let memory: Duration = .seconds(30 * 86_400)
   /// Old messages are looked for at every so many rounds: once an hour.
-  static let pruneRounds = 360
+  static let pruneRounds = 720
+  /// By how much the time of day may differ from what has passed before it counts as set.
+  static let stepBound: TimeInterval = 60
 
   package init(
     storage: any Storage, doorbell: Doorbell, clock: any Clock<Duration>, now: @escaping @Sendable () -> Date,
-    logger: Logger, beat: @escaping @Sendable () -> Void = {}
+    logger: Logger, lease: Duration = .seconds(60), beat: @escaping @Sendable () -> Void = {}
   ) {
+    self.lease = lease
     self.storage = storage
     self.doorbell = doorbell
     self.clock = clock
@@ -32,22 +39,36 @@ package struct Rescuer: Sendable {
   }
 
   package func run() async throws {
-    var round = 0
+    var watch = LeaseWatch(lease: lease, interval: Self.interval)
+    var roundsToPruning = 0
     var isStoreAway = false
+    var last: Date?
     while true {
       beat()
+      let now = now()
+      if let last, abs(now.timeIntervalSince(last) - Self.interval.timeInterval) > Self.stepBound {
+        // Nothing is forgotten by a clock that may be wrong: an hour is time to put it right.
+        logger.notice(
+          "the time of day jumped, or the process was stopped for a while",
+          metadata: ["seconds": "\(PlainText.span(from: last, to: now).components.seconds)"])
+        roundsToPruning = Self.pruneRounds
+      }
+      last = now
       do throws(StorageError) {
-        let count = try await storage.rescue(now: now())
+        let leases = try await storage.heldLeases(limit: Self.leaseBound)
+        // Also without any: the store finishes what a crash left half done.
+        let count = try await storage.rescue(watch.look(at: leases, now: now), now: now)
         if count > 0 {
           metrics.rescued(count)
           logger.warning("leases ran out; their messages are due again", metadata: ["count": "\(count)"])
           doorbell.ring()
         }
-        if round % Self.pruneRounds == 0 {
-          let forgotten = try await storage.pruneQueue(settledBefore: now().advanced(by: .zero - Self.memory))
+        if roundsToPruning <= 0 {
+          let forgotten = try await storage.pruneQueue(settledBefore: now.advanced(by: .zero - Self.memory))
           if forgotten > 0 { logger.info("old messages forgotten", metadata: ["count": "\(forgotten)"]) }
+          roundsToPruning = Self.pruneRounds
         }
-        round += 1
+        roundsToPruning -= 1
         isStoreAway = false
       } catch {
         if !isStoreAway {

@@ -26,6 +26,17 @@ enum QueueRow {
     SELECT \(columns) FROM notifications WHERE state = 0 AND next_at <= ? ORDER BY next_at, created, sequence
     """
 
+  /// What only a clock that was set back makes due. Takes the bound on `updated`, and now.
+  static let ahead = """
+    SELECT \(columns) FROM notifications INDEXED BY notifications_ahead
+    WHERE state = 0 AND updated > ? AND next_at > ? ORDER BY updated, sequence
+    """
+
+  /// The arguments of ``ahead``.
+  static func aheadArguments(_ now: Date) -> StatementArguments {
+    [StoredTime.milliseconds(now.addingTimeInterval(QueueEntry.aheadBound)), StoredTime.milliseconds(now)]
+  }
+
   static func entry(_ row: Row) throws -> QueueEntry {
     guard case .object(let payload) = try ValueCodec.decode(try row.bytes(14)[...]) else {
       throw ValueCodec.Malformed()

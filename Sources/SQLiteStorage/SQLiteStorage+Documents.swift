@@ -55,24 +55,24 @@ extension SQLiteStorage {
     }
   }
 
-  private static func document(_ kind: DocumentKind, id: String, _ db: Database) throws -> Document? {
+  static func document(_ kind: DocumentKind, id: String, _ db: Database) throws -> Document? {
     try db.row("SELECT id, fields FROM documents WHERE kind = ? AND id = ?", [kind.rawValue, id.storable]) { row in
       Document(kind: kind, id: try row.text(0), fields: try fields(row.bytes(1)))
     }
   }
 
-  private static func store(_ document: Document, _ db: Database) throws {
+  static func store(_ document: Document, _ db: Database) throws {
     try db.run(
       "INSERT INTO documents (kind, id, fields) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET fields = excluded.fields",
       [document.kind.rawValue, document.id.storable, Data(try ValueCodec.encode(.object(document.fields)))])
   }
 
   /// In the same transaction as the change: who sees the new number sees the new documents, in any process.
-  private static func moveRevision(_ db: Database) throws {
+  static func moveRevision(_ db: Database) throws {
     try db.run("UPDATE meta SET value = value + 1 WHERE name = 'document_revision'")
   }
 
-  private static func fields(_ bytes: [UInt8]) throws -> [String: Value] {
+  static func fields(_ bytes: [UInt8]) throws -> [String: Value] {
     guard case .object(let fields) = try ValueCodec.decode(bytes[...]) else { throw ValueCodec.Malformed() }
     return fields
   }

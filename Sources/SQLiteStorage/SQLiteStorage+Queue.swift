@@ -30,17 +30,19 @@ extension SQLiteStorage {
 
   package func claim(owner: String, now: Date, lease: Duration) async throws(StorageError) -> QueueLease? {
     try await write("claiming a notification", isDurable: false) { db in
-      _ = try Self.rescueStranded(now: now, db)
-      let found = try db.firstRow(QueueRow.due, [StoredTime.milliseconds(now)]) { row in
+      func free(_ row: Row) throws -> (QueueEntry, QueueLease.Predecessor, [QueueEntry])? {
         let entry = try QueueRow.entry(row)
         let verdict = try PredecessorRules.verdict(for: entry) { key throws(any Error) in
           try QueueRow.find(key: key, db)
         }
         switch verdict {
-        case .waits: return (QueueEntry, QueueLease.Predecessor, [QueueEntry])?.none
+        case .waits: return nil
         case .free(let predecessor, let takesIn): return (entry, predecessor, takesIn)
         }
       }
+      let found =
+        try db.firstRow(QueueRow.due, [StoredTime.milliseconds(now)], where: free)
+        ?? db.firstRow(QueueRow.ahead, QueueRow.aheadArguments(now), where: free)
       guard case (var entry, let predecessor, let takesIn)? = found else { return nil }
       for var taken in takesIn {
         taken.merged(into: entry.id, now: now)
@@ -79,19 +81,41 @@ extension SQLiteStorage {
     }
   }
 
-  package func rescue(now: Date) async throws(StorageError) -> Int {
-    try await write("rescuing notifications", isDurable: false) { db in try Self.rescueStranded(now: now, db) }
+  package func heldLeases(limit: Int) async throws(StorageError) -> [QueueLease] {
+    try await read("reading the leases") { db in
+      try db.rows(
+        "SELECT \(QueueRow.columns) FROM notifications WHERE state = 1 ORDER BY lease_until, sequence LIMIT ?",
+        [max(0, limit)]
+      ) { QueueLease(entry: try QueueRow.entry($0)) }
+    }
   }
 
-  private static func rescueStranded(now: Date, _ db: Database) throws -> Int {
-    let stranded = try db.rows(
-      "SELECT \(QueueRow.columns) FROM notifications WHERE state = 1 AND lease_until <= ? ORDER BY sequence",
-      [StoredTime.milliseconds(now)], QueueRow.entry)
-    for var entry in stranded {
-      entry.rescued(now: now)
-      try QueueRow.update(entry, db)
+  package func rescue(_ leases: [QueueLease], now: Date) async throws(StorageError) -> Int {
+    if leases.isEmpty { return 0 }
+    return try await write("rescuing notifications", isDurable: false) { db in
+      var count = 0
+      for lease in leases {
+        guard var entry = try QueueRow.find(id: lease.entry.id, db), entry.isUnchanged(since: lease) else { continue }
+        entry.rescued(now: now)
+        try QueueRow.update(entry, db)
+        count += 1
+      }
+      return count
     }
-    return stranded.count
+  }
+
+  /// How many pending ones a worker may have now.
+  private static func dueCount(_ now: Date, _ db: Database) throws -> Int {
+    let due = try db.row(
+      "SELECT count(*) FROM notifications WHERE state = 0 AND next_at <= ?", [StoredTime.milliseconds(now)]
+    ) { try $0.integer(0) }
+    let ahead = try db.row(
+      """
+      SELECT count(*) FROM notifications INDEXED BY notifications_ahead
+      WHERE state = 0 AND updated > ? AND next_at > ?
+      """, QueueRow.aheadArguments(now)
+    ) { try $0.integer(0) }
+    return Int((due ?? 0) + (ahead ?? 0))
   }
 
   package func queueCounts(now: Date) async throws(StorageError) -> QueueCounts {
@@ -103,13 +127,12 @@ extension SQLiteStorage {
       if let tally {
         (counts.accepted, counts.delivered, counts.merged, counts.dead) = (tally[0], tally[1], tally[2], tally[3])
       }
-      func count(_ sql: String, _ arguments: StatementArguments = []) throws -> Int {
-        Int(try db.row(sql, arguments) { try $0.integer(0) } ?? 0)
+      func count(_ sql: String) throws -> Int {
+        Int(try db.row(sql) { try $0.integer(0) } ?? 0)
       }
       counts.leased = try count("SELECT count(*) FROM notifications WHERE state = 1")
       counts.pending = try count("SELECT count(*) FROM notifications WHERE state = 0")
-      counts.due = try count(
-        "SELECT count(*) FROM notifications WHERE state = 0 AND next_at <= ?", [StoredTime.milliseconds(now)])
+      counts.due = try Self.dueCount(now, db)
       counts.oldestPending = try db.row("SELECT min(created) FROM notifications WHERE state = 0") { row in
         try row.optionalInteger(0).map(StoredTime.date(milliseconds:))
       }.flatMap { $0 }
@@ -119,13 +142,8 @@ extension SQLiteStorage {
 
   package func queueLoad(now: Date) async throws(StorageError) -> QueueLoad {
     try await read("counting notifications") { db in
-      func count(_ sql: String, _ arguments: StatementArguments = []) throws -> Int {
-        Int(try db.row(sql, arguments) { try $0.integer(0) } ?? 0)
-      }
-      return QueueLoad(
-        due: try count(
-          "SELECT count(*) FROM notifications WHERE state = 0 AND next_at <= ?", [StoredTime.milliseconds(now)]),
-        leased: try count("SELECT count(*) FROM notifications WHERE state = 1"))
+      let leased = try db.row("SELECT count(*) FROM notifications WHERE state = 1") { try $0.integer(0) }
+      return QueueLoad(due: try Self.dueCount(now, db), leased: Int(leased ?? 0))
     }
   }
 

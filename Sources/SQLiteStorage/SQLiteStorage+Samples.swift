@@ -15,6 +15,13 @@ enum StoredNames {
     }
   }
 
+  static func type(_ number: Int64) throws -> SampleType {
+    guard let type = SampleType.allCases.first(where: { self.number($0) == number }) else {
+      throw StorageError(.corrupt, "a sample has the unknown type \(number)")
+    }
+    return type
+  }
+
   static func number(_ state: QueueEntry.State) -> Int64 {
     switch state {
     case .pending: 0
@@ -37,30 +44,11 @@ extension SQLiteStorage {
   package func append(_ samples: [Sample]) async throws(StorageError) {
     if samples.isEmpty { return }
     try await write("storing samples", isDurable: false) { db in
-      let insert = try db.cachedStatement(
-        sql: """
-          INSERT INTO samples (series, type, second, n, millisecond, data) VALUES (?, ?, ?, ?, ?, ?)
-          ON CONFLICT DO NOTHING
-          """)
       var known: [Series: Int64] = [:]
       for sample in samples {
-        let series: Int64
-        if let id = known[sample.series] {
-          series = id
-        } else if let id = try Self.id(of: sample.series, db) {
-          series = id
-        } else {
-          let name = sample.series.name?.storable
-          try db.run(
-            "INSERT INTO series (target, metric, name) VALUES (?, ?, ?)",
-            [sample.series.target.storable, sample.series.metric.storable, name])
-          series = db.lastInsertedRowID
-        }
+        let series = try known[sample.series] ?? Self.makeID(of: sample.series, db)
         known[sample.series] = series
-        let at = StoredTime.parts(sample.at)
-        try insert.execute(arguments: [
-          series, StoredNames.number(sample.type), at.second, sample.n, at.millisecond, Self.data(of: sample),
-        ])
+        _ = try Self.insert(sample, series: series, db)
       }
     }
   }
@@ -144,14 +132,34 @@ extension SQLiteStorage {
 
   // MARK: Rows
 
-  private static func id(of series: Series, _ db: Database) throws -> Int64? {
+  /// The number of a series, a new one where it has none.
+  static func makeID(of series: Series, _ db: Database) throws -> Int64 {
+    if let id = try id(of: series, db) { return id }
+    try db.run(
+      "INSERT INTO series (target, metric, name) VALUES (?, ?, ?)",
+      [series.target.storable, series.metric.storable, series.name?.storable])
+    return db.lastInsertedRowID
+  }
+
+  /// - Returns: false when it was there already.
+  static func insert(_ sample: Sample, series: Int64, _ db: Database) throws -> Bool {
+    let at = StoredTime.parts(sample.at)
+    return try db.run(
+      """
+      INSERT INTO samples (series, type, second, n, millisecond, data) VALUES (?, ?, ?, ?, ?, ?)
+      ON CONFLICT DO NOTHING
+      """,
+      [series, StoredNames.number(sample.type), at.second, sample.n, at.millisecond, data(of: sample)]) > 0
+  }
+
+  static func id(of series: Series, _ db: Database) throws -> Int64? {
     try db.row(
       "SELECT id FROM series WHERE target = ? AND metric = ? AND name IS ?",
       [series.target.storable, series.metric.storable, series.name?.storable]
     ) { try $0.integer(0) }
   }
 
-  private static func series(_ row: Row) throws -> (id: Int64, series: Series) {
+  static func series(_ row: Row) throws -> (id: Int64, series: Series) {
     (
       try row.integer(0),
       Series(target: try row.text(1), metric: try row.text(2), name: try row.optionalText(3))
@@ -172,18 +180,21 @@ extension SQLiteStorage {
       ORDER BY second DESC, n DESC LIMIT ?7
       """,
       [id, StoredNames.number(type), second(since), second(until), since, until, limit]
-    ) { row in
-      let at = StoredTime.date(second: try row.integer(0), millisecond: try row.integer(2))
-      let n = Int(try row.integer(1))
-      let data = try row.bytes(3)
-      switch data.first {
-      case valueMark:
-        return Sample(series: series, type: type, at: at, n: n, value: try ValueCodec.decode(data.dropFirst()))
-      case errorMark:
-        return Sample(
-          series: series, type: type, at: at, n: n, error: String(decoding: data.dropFirst(), as: UTF8.self))
-      default: throw ValueCodec.Malformed()
-      }
+    ) { row in try sample(row, series, type) }
+  }
+
+  /// From the columns `second, n, millisecond, data`.
+  static func sample(_ row: Row, _ series: Series, _ type: SampleType) throws -> Sample {
+    let at = StoredTime.date(second: try row.integer(0), millisecond: try row.integer(2))
+    let n = Int(try row.integer(1))
+    let data = try row.bytes(3)
+    switch data.first {
+    case valueMark:
+      return Sample(series: series, type: type, at: at, n: n, value: try ValueCodec.decode(data.dropFirst()))
+    case errorMark:
+      return Sample(
+        series: series, type: type, at: at, n: n, error: String(decoding: data.dropFirst(), as: UTF8.self))
+    default: throw ValueCodec.Malformed()
     }
   }
 

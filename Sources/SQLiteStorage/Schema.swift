@@ -99,12 +99,12 @@ enum Schema {
         INSERT INTO meta (name, value) VALUES ('fence', 0);
         CREATE INDEX notifications_ahead ON notifications (updated) WHERE state = 0;
         """)
-    try nameConditions(db, now: Date())
+    try nameConditions(db)
     try db.execute(sql: "CREATE UNIQUE INDEX episodes_condition ON episodes (condition) WHERE is_open = 1")
   }
 
   /// Fills in the conditions. Where one has several open episodes the oldest stays, the others end.
-  private static func nameConditions(_ db: Database, now: Date) throws {
+  private static func nameConditions(_ db: Database) throws {
     let ids = try String.fetchAll(db, sql: "SELECT id FROM episodes ORDER BY is_open DESC, listed_at, id")
     var open: Set<String> = []
     for id in ids {
@@ -112,11 +112,7 @@ enum Schema {
         continue
       }
       var episode = try QueueRow.json(Episode.self, body)
-      if episode.isOpen, !open.insert(episode.key.text).inserted {
-        episode.state = .ok
-        episode.ended_at = StoredTime.stored(max(now, episode.since))
-        episode.end_reason = "superseded"
-      }
+      if episode.isOpen, !open.insert(episode.key.text).inserted { episode = episode.superseded }
       try EpisodeRow.store(episode, fence: 0, db)
     }
   }

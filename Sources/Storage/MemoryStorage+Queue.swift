@@ -4,8 +4,23 @@ package import Model
 extension MemoryStorage {
   package func record(_ episode: Episode?, queueing entries: [QueueEntry]) throws(StorageError) -> Int {
     try open()
-    if let episode { episodes[episode.id] = episode.stored }
+    if let episode { try store(episode.stored) }
     return enqueue(entries)
+  }
+
+  private func store(_ episode: Episode) throws(StorageError) {
+    if let known = episodeFences[episode.id], known > fence {
+      throw StorageRefusal.fenced("the episode \(episode.id)")
+    }
+    if episode.isOpen, hasOpenEpisode(episode.key, beside: episode.id) {
+      throw StorageRefusal.secondOpenEpisode(episode.id)
+    }
+    episodes[episode.id] = episode
+    episodeFences[episode.id] = fence
+  }
+
+  func hasOpenEpisode(_ key: ConditionKey, beside id: String) -> Bool {
+    episodes.values.contains { $0.isOpen && $0.key == key && $0.id != id }
   }
 
   private func enqueue(_ new: [QueueEntry]) -> Int {
@@ -34,13 +49,15 @@ extension MemoryStorage {
 
   package func claim(owner: String, now: Date, lease: Duration) throws(StorageError) -> QueueLease? {
     try open()
-    rescueStranded(now: now)
     let instant = StoredTime.stored(now)
-    let due = entries.values.filter { $0.entry.state == .pending && $0.entry.next_at <= instant }
-      .sorted { a, b in
-        (a.entry.next_at, a.entry.created, a.sequence) < (b.entry.next_at, b.entry.created, b.sequence)
-      }
-    for (_, candidate) in due {
+    let pending = entries.values.filter { $0.entry.isDue(at: now) }
+    let due = pending.filter { $0.entry.next_at <= instant }.sorted { a, b in
+      (a.entry.next_at, a.entry.created, a.sequence) < (b.entry.next_at, b.entry.created, b.sequence)
+    }
+    let ahead = pending.filter { $0.entry.next_at > instant }.sorted { a, b in
+      (a.entry.updated, a.sequence) < (b.entry.updated, b.sequence)
+    }
+    for (_, candidate) in due + ahead {
       let verdict = PredecessorRules.verdict(for: candidate) { key -> QueueEntry? in
         idsByKey[key].flatMap { entries[$0]?.entry }
       }
@@ -75,27 +92,31 @@ extension MemoryStorage {
     return true
   }
 
-  package func rescue(now: Date) throws(StorageError) -> Int {
+  package func heldLeases(limit: Int) throws(StorageError) -> [QueueLease] {
     try open()
-    return rescueStranded(now: now)
+    return entries.values.filter { $0.entry.state == .leased }.sorted { a, b in
+      (a.entry.lease_until ?? .distantPast, a.sequence) < (b.entry.lease_until ?? .distantPast, b.sequence)
+    }.prefix(max(0, limit)).map { QueueLease(entry: $0.entry) }
   }
 
-  @discardableResult
-  private func rescueStranded(now: Date) -> Int {
-    let stranded = entries.values.filter { $0.entry.isStranded(at: now) }.map(\.entry.id)
-    for id in stranded { change(id) { $0.rescued(now: now) } }
-    return stranded.count
+  package func rescue(_ leases: [QueueLease], now: Date) throws(StorageError) -> Int {
+    try open()
+    var count = 0
+    for lease in leases where entries[lease.entry.id]?.entry.isUnchanged(since: lease) == true {
+      change(lease.entry.id) { $0.rescued(now: now) }
+      count += 1
+    }
+    return count
   }
 
   package func queueCounts(now: Date) throws(StorageError) -> QueueCounts {
     try open()
     var counts = tally
-    let instant = StoredTime.stored(now)
     for (_, entry) in entries.values {
       if entry.state == .leased { counts.leased += 1 }
       guard entry.state == .pending else { continue }
       counts.pending += 1
-      if entry.next_at <= instant { counts.due += 1 }
+      if entry.isDue(at: now) { counts.due += 1 }
       counts.oldestPending = min(counts.oldestPending ?? entry.created, entry.created)
     }
     return counts
@@ -152,6 +173,7 @@ extension MemoryStorage {
       if let key = entry.key { idsByKey[key] = nil }
     }
     episodes = episodes.filter { $0.value.isOpen || ($0.value.ended_at ?? $0.value.since) >= bound }
+    episodeFences = episodeFences.filter { episodes[$0.key] != nil }
     return old.count
   }
 

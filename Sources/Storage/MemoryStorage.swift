@@ -15,11 +15,20 @@ package actor MemoryStorage: Storage {
     var type: SampleType
   }
 
-  private var documents: [DocumentKey: Document] = [:]
-  private var revision: Int64 = 0
+  var documents: [DocumentKey: Document] = [:]
+  var revision: Int64 = 0
   /// Each in the order of its keys.
-  private var histories: [HistoryKey: [Sample]] = [:]
+  var histories: [HistoryKey: [Sample]] = [:]
+  /// Roll-ups: the closed buckets of a series and type by their start.
+  var closedBuckets: [HistoryKey: [Int64: RollUp]] = [:]
+  /// Where the roll-ups of a series stand, and in the name of which fence that was written.
+  var seriesStates: [Series: (fence: Int64, state: RollUpState)] = [:]
   var episodes: [String: Episode] = [:]
+  /// In the name of which fence an episode was written.
+  var episodeFences: [String: Int64] = [:]
+  /// The highest that was raised.
+  var fence: Int64 = 0
+  var leases: [String: Lease] = [:]
   /// By id, with the order in which they came.
   var entries: [String: (sequence: Int64, entry: QueueEntry)] = [:]
   var idsByKey: [String: String] = [:]

@@ -26,6 +26,18 @@ extension QueueEntry {
 
   package var isSettled: Bool { state == .delivered || state == .merged || state == .dead }
 
+  /// By how much an entry's last change may lie ahead of the clock before the clock counts as set back. Machines that
+  /// share a queue differ by less.
+  package static let aheadBound: TimeInterval = 5
+
+  /// Whether a worker may have it now. An entry that was last changed in the future is due at once: the clock was set
+  /// back, and its `next_at` may be a day away.
+  package func isDue(at now: Date) -> Bool {
+    guard state == .pending else { return false }
+    let instant = StoredTime.stored(now)
+    return next_at <= instant || updated > instant.addingTimeInterval(Self.aheadBound)
+  }
+
   package mutating func leased(by owner: String, now: Date, until: Date) {
     state = .leased
     self.owner = owner
@@ -44,6 +56,26 @@ extension QueueEntry {
   package func isStranded(at now: Date) -> Bool {
     guard state == .leased else { return false }
     return lease_until.map { $0 <= StoredTime.stored(now) } ?? true
+  }
+
+  /// Whether this, as it is stored now, is still what `lease` says of it, its end included.
+  package func isUnchanged(since lease: QueueLease) -> Bool {
+    isHeld(by: lease) && lease_until == lease.entry.lease_until
+  }
+
+  /// The entry as it goes to another store: what is in somebody's hands there is pending here.
+  package var moved: QueueEntry {
+    var entry = self
+    if entry.state == .leased {
+      entry.state = .pending
+      entry.owner = nil
+      entry.lease_until = nil
+    }
+    entry.created = StoredTime.stored(created)
+    entry.updated = StoredTime.stored(updated)
+    entry.next_at = StoredTime.stored(next_at)
+    entry.delivered_at = delivered_at.map(StoredTime.stored)
+    return entry
   }
 
   package mutating func rescued(now: Date) {

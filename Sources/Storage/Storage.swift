@@ -50,11 +50,12 @@ package protocol Storage: Sendable {
   /// `reaction` nil: of all. Open ones first, then the newest ended; at most `limit`.
   func episodes(reaction: String?, openOnly: Bool, limit: Int) async throws(StorageError) -> [Episode]
 
-  /// Takes the first entry that is due, pending or stranded, for `lease` from `now`.
+  /// Takes the first pending entry that is due (``Model/QueueEntry/isDue(at:)``), for `lease` from `now`.
   ///
   /// An entry whose `after` is still pending takes that one in (it becomes `merged`, its ledger's last line names the
   /// entry that tells its news), and what stands before that one likewise; while one of them is leased the entry waits.
-  /// In the order of `next_at`, `created`, arrival. A lease is over at the instant it names.
+  /// In the order of `next_at`, `created`, arrival; behind all these come those that only a clock that was set back
+  /// makes due. What is leased stays so, whatever the time: only ``rescue(_:now:)`` takes a lease away.
   func claim(owner: String, now: Date, lease: Duration) async throws(StorageError) -> QueueLease?
   /// - Returns: false when the lease is no longer ours.
   func extend(_ lease: QueueLease, until: Date) async throws(StorageError) -> Bool
@@ -64,9 +65,12 @@ package protocol Storage: Sendable {
   func settle(
     _ lease: QueueLease, as settlement: Settlement, now: Date, adding: [QueueEntry]
   ) async throws(StorageError) -> Bool
-  /// Gives back leases that ran out before `now`.
-  /// - Returns: how many.
-  func rescue(now: Date) async throws(StorageError) -> Int
+  /// What is in somebody's hands now, those first that end first; at most `limit`.
+  func heldLeases(limit: Int) async throws(StorageError) -> [QueueLease]
+  /// Gives back those of these leases that still stand just so (owner, epoch, `lease_until`): their entries are pending
+  /// again, with a line `rescued` in the ledger. Finishes whatever else a crash left half done, also without leases.
+  /// - Returns: how many were given back.
+  func rescue(_ leases: [QueueLease], now: Date) async throws(StorageError) -> Int
   func queueCounts(now: Date) async throws(StorageError) -> QueueCounts
   /// How much there is to do; cheaper than ``queueCounts(now:)``, for the pool that asks every second.
   func queueLoad(now: Date) async throws(StorageError) -> QueueLoad
@@ -88,6 +92,16 @@ package protocol Storage: Sendable {
   /// One write and one read; for /readyz and `doctor`. Returns facts such as version, size, journal mode.
   func check() async throws(StorageError) -> [String: Value]
   func close() async
+}
+
+extension Storage {
+  /// Gives back the leases that are over by the time `now`: for who knows that no clock was set meanwhile.
+  /// - Returns: how many.
+  @discardableResult
+  package func rescue(now: Date) async throws(StorageError) -> Int {
+    let over = try await heldLeases(limit: 10_000).filter { $0.entry.isStranded(at: now) }
+    return try await rescue(over, now: now)
+  }
 }
 
 package enum PutOutcome: String, Sendable, Hashable {

@@ -66,6 +66,15 @@ extension Episode {
     return copy
   }
 
+  /// The episode as it is kept where its condition has another open one: ended when it was last heard of.
+  package var superseded: Episode {
+    var copy = self
+    copy.state = .ok
+    copy.ended_at = max(since, max(fired_at ?? since, announced_at ?? since))
+    copy.end_reason = "superseded"
+    return copy
+  }
+
   package var isOpen: Bool { ended_at == nil && state != .ok }
 
   /// Open ones first, the latest begun first; then the latest ended.

@@ -99,19 +99,30 @@ struct QueueContractTests {
     #expect(try await store.settle(next, as: .delivered(receipt: "ok"), now: time(93), adding: []))
   }
 
-  @Test("hands out a stranded entry without waiting for the rescue", arguments: StoreKind.allCases)
+  @Test("leaves an entry in its worker's hands however late it is, until it is given back", arguments: StoreKind.allCases)
   func stranded(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()
     defer { fixture.end() }
     let store = fixture.store
-    _ = try await store.record(nil, queueing: [entry("1")])
+    _ = try await store.record(nil, queueing: [entry("1"), entry("2")])
     let first = try #require(try await store.claim(owner: "a", now: time(0), lease: lease))
-    #expect(try await store.claim(owner: "b", now: time(59), lease: lease) == nil)
-    let second = try #require(try await store.claim(owner: "b", now: time(60), lease: lease))
-    #expect(second.entry.epoch == 2 && second.entry.attempts.map(\.outcome) == ["rescued"])
-    // Time alone takes nobody's lease away: the worker may still settle what nobody else has taken.
+    let other = try #require(try await store.claim(owner: "c", now: time(0), lease: .seconds(30)))
+    // A day later, or a clock that was set: time alone takes nobody's lease away.
+    #expect(try await store.claim(owner: "b", now: time(86_400), lease: lease) == nil)
+    #expect(try await store.heldLeases(limit: 10) == [other, first])
+    #expect(try await store.heldLeases(limit: 1) == [other])
+    // A lease that its worker has moved since it was looked at is not taken away.
+    #expect(try await store.extend(other, until: time(90)))
+    #expect(try await store.rescue([first, other], now: time(61)) == 1)
+    #expect(try await store.rescue([first], now: time(61)) == 0)
+    let second = try #require(try await store.claim(owner: "b", now: time(61), lease: lease))
+    #expect(second.entry.id == "1" && second.entry.epoch == 2)
+    #expect(second.entry.attempts == [attempt(61, "rescued", "the lease of a ran out")])
     #expect(try await !store.settle(first, as: .delivered(receipt: ""), now: time(61), adding: []))
     #expect(try await store.settle(second, as: .delivered(receipt: ""), now: time(600), adding: []))
+    #expect(try await store.settle(other, as: .delivered(receipt: ""), now: time(600), adding: []))
+    #expect(try await store.heldLeases(limit: 10) == [])
+    #expect(try await store.queueCounts(now: time(600)).imbalance == 0)
   }
 
   @Test("takes a pending predecessor in, due or not", arguments: StoreKind.allCases)
@@ -261,9 +272,10 @@ struct QueueContractTests {
     #expect(attempts.allSatisfy { $0.answer.utf8.count <= 512 && $0.answer.utf8.count > 508 })
   }
 
+  /// Each of a condition of its own.
   private func episode(_ id: String, reaction: String = "r", since: Double) -> Episode {
     Episode(
-      id: id, key: ConditionKey(reaction: reaction, target: "t", metric: "M", element: "/"), severity: .warning,
+      id: id, key: ConditionKey(reaction: reaction, target: "t", metric: "M", element: "/\(id)"), severity: .warning,
       state: .firing, since: time(since), value: "93.1 %", limit: "at most 90 %")
   }
 

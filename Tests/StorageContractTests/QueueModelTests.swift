@@ -65,7 +65,6 @@ private struct QueueModel {
   }
 
   mutating func claim(_ owner: String, _ now: Int, until: Int) -> (id: String, isUntold: Bool, epoch: Int)? {
-    _ = rescue(now)
     let due = items.indices.filter { items[$0].state == .pending && items[$0].due <= now }
       .sorted { (items[$0].due, items[$0].created, $0) < (items[$1].due, items[$1].created, $1) }
     for index in due {

@@ -198,7 +198,10 @@ private struct SampleGate: Storage {
   ) async throws(StorageError) -> Bool {
     try await store.settle(lease, as: settlement, now: now, adding: adding)
   }
-  func rescue(now: Date) async throws(StorageError) -> Int { try await store.rescue(now: now) }
+  func heldLeases(limit: Int) async throws(StorageError) -> [QueueLease] { try await store.heldLeases(limit: limit) }
+  func rescue(_ leases: [QueueLease], now: Date) async throws(StorageError) -> Int {
+    try await store.rescue(leases, now: now)
+  }
   func queueCounts(now: Date) async throws(StorageError) -> QueueCounts { try await store.queueCounts(now: now) }
   func queueLoad(now: Date) async throws(StorageError) -> QueueLoad { try await store.queueLoad(now: now) }
   func nextDue() async throws(StorageError) -> Date? { try await store.nextDue() }

@@ -17,7 +17,8 @@ enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case .memory: return StoreFixture(store: MemoryStorage(), folder: nil)
     case .sqlite:
       let folder = try TemporaryDirectory("store")
-      return StoreFixture(store: try await openSQLite(folder), folder: folder)
+      return StoreFixture(
+        store: try await openSQLite(folder), folder: folder, another: { try await openSQLite(folder) })
     }
   }
 }
@@ -26,6 +27,8 @@ enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
 struct StoreFixture {
   let store: any Storage
   let folder: TemporaryDirectory?
+  /// A second handle of the same store, as another process has it; nil where there can be none.
+  var another: (@Sendable () async throws -> any Storage)?
 
   /// For the end of a test: until there the folder must not go away.
   func end() { withExtendedLifetime(folder) {} }
