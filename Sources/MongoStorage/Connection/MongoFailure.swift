@@ -1,0 +1,113 @@
+internal import CMongoC
+internal import Storage
+
+/// What went wrong with one command, with MongoDB's own number.
+///
+/// Codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
+  /// Which part of libmongoc spoke; 17 is the server itself.
+  var domain: UInt32
+  var code: Int32
+  var message: String
+  /// What the server or the driver says about it, such as `RetryableWriteError`.
+  var labels: Set<String> = []
+  /// The write itself was done; what failed is waiting for it to be safe.
+  var isWriteConcern = false
+
+  init(
+    domain: UInt32 = MongoFailure.server, code: Int32, message: String, labels: Set<String> = [],
+    isWriteConcern: Bool = false
+  ) {
+    self.domain = domain
+    self.code = code
+    self.message = message
+    self.labels = labels
+    self.isWriteConcern = isWriteConcern
+  }
+
+  static let server: UInt32 = 17
+  private static let network = UInt32(MONGOC_ERROR_STREAM.rawValue)
+  private static let selection = UInt32(MONGOC_ERROR_SERVER_SELECTION.rawValue)
+  private static let client = UInt32(MONGOC_ERROR_CLIENT.rawValue)
+  private static let authentication: UInt32 = 11
+
+  var description: String { message }
+  private var isServer: Bool { domain == Self.server }
+
+  var isDuplicateKey: Bool { isServer && (code == 11000 || code == 11001 || code == 12582) }
+  var isTransient: Bool { labels.contains("TransientTransactionError") }
+  /// A second try may be made; what it does must be the same when the first was done after all.
+  var isRetryable: Bool { labels.contains("RetryableWriteError") }
+  /// No server could be asked at all.
+  var isUnreachable: Bool { domain == Self.selection }
+  /// The name or the password is wrong, or they do not allow this.
+  var isRefusal: Bool { domain == Self.client && code == Int32(MONGOC_ERROR_CLIENT_AUTHENTICATE.rawValue)
+    || domain == UInt32(MONGOC_ERROR_SCRAM.rawValue) || isServer && (code == 18 || code == 13) }
+  var isNetwork: Bool { domain == Self.network }
+  /// MongoDB has no such thing: change streams on a standalone, a command of a newer version.
+  var isUnsupported: Bool { isServer && (code == 115 || code == 40573 || code == 59 || code == 166) }
+  var isNoSuchCollection: Bool { isServer && code == 26 }
+
+  /// The command may have been done: the connection broke on the way, the time ran out, or the primary stepped down.
+  var isUnknownOutcome: Bool {
+    if isWriteConcern || isNetwork { return true }
+    // 50 MaxTimeMSExpired, 91 ShutdownInProgress, 189 PrimarySteppedDown, 11600 and 11602: interrupted.
+    return isServer && [50, 91, 189, 262, 11600, 11602].contains(code)
+  }
+
+  /// What it means to those who use the store.
+  /// - Parameters:
+  ///   - doing: what was tried, in a person's words.
+  ///   - place: the store, without anything secret.
+  func storageError(doing: String, place: String) -> StorageError {
+    let (code, advice) = meaning
+    return StorageError(code, "\(doing) in \(place): \(message)\(advice)", rawCode: Int(self.code))
+  }
+
+  private var meaning: (StorageError.Code, String) {
+    if isDuplicateKey { return (.conflict, "") }
+    if isRefusal {
+      return (
+        .unavailable,
+        "; check store_username, the password and authSource in the address, and that the user may read and write there"
+      )
+    }
+    if isUnreachable { return (.unavailable, selectionAdvice) }
+    if isNetwork { return (.unavailable, "") }
+    if isWriteConcern { return (.unavailable, "; it is not yet safe on a majority of the servers") }
+    guard isServer else { return (domain == UInt32(MONGOC_ERROR_BSON.rawValue) ? .internalError : .unavailable, "") }
+    switch self.code {
+    // OutOfDiskSpace; quota.
+    case 14031, 12501: return (.full, "; make room on the database server's disk")
+    // UnknownError with ENOSPC comes as text.
+    case 8 where message.contains("No space left"): return (.full, "; make room on the database server's disk")
+    case 112, 246: return (.conflict, "")
+    // MaxTimeMSExpired, network, stepping down, not primary, shutting down, snapshot and lock time-outs.
+    case 6, 7, 24, 43, 50, 63, 64, 79, 89, 91, 100, 133, 134, 150, 189, 202, 234, 237, 251, 262, 317, 358, 9001, 10058,
+      10107, 11600, 11602, 13388, 13435, 13436, 13475:
+      return (.unavailable, "")
+    case 85, 86, 67, 121, 10334, 17280: return (.corrupt, "")
+    default: return (.internalError, "")
+    }
+  }
+
+  private var selectionAdvice: String {
+    let text = message.lowercased()
+    if text.contains("certificate") || text.contains("tls") {
+      return "; check tlsCAFile in the address and the server's certificate"
+    }
+    return "; is mongod running, and is the address right?"
+  }
+}
+
+extension MongoFailure {
+  init(_ error: inout bson_error_t, reply: BSON?) {
+    var labels: Set<String> = []
+    if let list = reply?["errorLabels"]?.arrayValue, let values = try? list.values() {
+      labels = Set(values.compactMap(\.stringValue))
+    }
+    self.init(
+      domain: error.domain, code: Int32(truncatingIfNeeded: error.code),
+      message: withUnsafePointer(to: error) { String(cString: syscrap_error_text($0)) }, labels: labels)
+  }
+}
