@@ -17,7 +17,8 @@ struct Syscrap: AsyncParsableCommand {
     subcommands: [
       Quick.self, Run.self, Check.self, Apply.self, Diff.self, Delete.self, Get.self, Describe.self, Tree.self,
       Top.self,
-      HistoryCommand.self, Exec.self, Notify.self, Queue.self, Trust.self, Doctor.self, Login.self,
+      HistoryCommand.self, ExportCommand.self, ImportCommand.self, Exec.self, Notify.self, Queue.self, Trust.self,
+      Doctor.self, Login.self,
     ])
 
   static func main() async {

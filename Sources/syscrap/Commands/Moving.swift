@@ -1,0 +1,117 @@
+internal import App
+internal import ArgumentParser
+internal import Foundation
+internal import Logging
+internal import Model
+internal import Storage
+
+struct ExportCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "export", abstract: "Write everything that the store holds: documents, history, episodes, the queue.",
+    discussion: "Lines of JSON, for 'syscrap import' into a store of either kind. A service may run meanwhile.")
+  @OptionGroup var common: CommonOptions
+  @Argument(help: "The file to write; '-' or none: standard output.") var file: String?
+
+  func run() async throws {
+    let configuration = try common.load()
+    guard configuration.hasStore else {
+      throw Ending(Exit.notFound, "there is no store yet: name a configuration with --config")
+    }
+    let storage = try await Stores.open(configuration, logger: Logger.silent)
+    let output: ExportFile
+    do { output = try ExportFile(file == "-" ? nil : file) } catch {
+      await storage.close()
+      throw error
+    }
+    let progress = Progress("exported")
+    do {
+      let counts = try await StoreTransfer.export(
+        StoreTransfer.portable(storage), kind: configuration.storeKind, write: output.write, progress: progress.show)
+      try await output.finish()
+      progress.clear()
+      Print.message("exported \(Progress.text(counts))")
+    } catch {
+      output.abandon()
+      await storage.close()
+      throw error
+    }
+    await storage.close()
+  }
+}
+
+struct ImportCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "import", abstract: "Put into the store what 'syscrap export' wrote.",
+    discussion: """
+      The whole file is looked at first: unless it is whole and every line is right, nothing is put in. What the store \
+      has already stays as it is, so that doing it again changes nothing. Deliveries that were under way are due again.
+      """)
+  @OptionGroup var common: CommonOptions
+  @Argument(help: "The file; '-': standard input.") var file: String
+  @Flag(name: .long, help: "Only look at the file.") var dryRun = false
+  @Flag(name: .long, help: "Take what can be read of a file that is broken or was cut off.") var partial = false
+
+  func run() async throws {
+    let configuration = try common.load()
+    let reader = try await ExportReader(
+      file == "-" ? nil : file, spoolingTo: FileManager.default.temporaryDirectory.path)
+    let progress = Progress("read")
+    let seen = try await StoreTransfer.read(reader.next, progress: progress.show)
+    progress.clear()
+    for line in seen.broken { Print.message(Terminal.safe("\(file): \(line)")) }
+    if seen.brokenCount > seen.broken.count {
+      Print.message("and \(seen.brokenCount - seen.broken.count) more broken lines")
+    }
+    if let gap = seen.gap { Print.message("\(Terminal.safe(file)): \(gap)") }
+    guard seen.isWhole || partial else {
+      throw Ending(Exit.failed, "nothing was put in; --partial takes \(Progress.text(seen.counts))")
+    }
+    if dryRun {
+      Print.result("would take \(Progress.text(seen.counts))")
+      if !seen.isWhole { throw Ending(Exit.failed) }
+      return
+    }
+    let hold = try StoreHold(configuration)
+    defer { hold.end() }
+    try await reader.rewind()
+    let storage = try await Stores.open(configuration, logger: Logger.silent)
+    let putting = Progress("put in")
+    do {
+      let taken = try await StoreTransfer.read(
+        reader.next, into: StoreTransfer.portable(storage), progress: putting.show)
+      putting.clear()
+      await storage.close()
+      Print.result("took \(Progress.text(taken.counts)); \(taken.new) were new")
+    } catch {
+      await storage.close()
+      throw error
+    }
+    if !seen.isWhole { throw Ending(Exit.failed, "what was broken or missing is not in the store") }
+  }
+}
+
+/// A line on standard error that is written over and over, where that is a terminal.
+private struct Progress: Sendable {
+  private let doing: String
+  private let terminal = Terminal.output(2)
+
+  init(_ doing: String) { self.doing = doing }
+
+  func show(_ counts: StoreTransfer.Counts) {
+    guard terminal.isTerminal else { return }
+    Print.raw(Array("\r\u{1B}[K\(doing) \(Self.text(counts))".prefix(max(20, terminal.width)).utf8), to: 2)
+  }
+
+  func clear() { if terminal.isTerminal { Print.raw(Array("\r\u{1B}[K".utf8), to: 2) } }
+
+  static func text(_ counts: StoreTransfer.Counts) -> String {
+    StorePart.allCases.filter { $0 != .counts }.map { part in
+      "\(counts[part] ?? 0) \(part.rawValue.replacingOccurrences(of: "_", with: "-"))"
+    }.joined(separator: ", ")
+  }
+}
+
+extension Logger {
+  /// Says nothing: what is wrong is thrown.
+  static let silent = Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() }
+}
