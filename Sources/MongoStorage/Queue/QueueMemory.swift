@@ -1,0 +1,104 @@
+internal import FoundationEssentials
+internal import Glibc
+internal import Threads
+
+/// What one handle remembers of the queue between calls. To lose it costs time, never a message.
+package final class QueueMemory: Sendable {
+  private struct State {
+    var lastSequence: Int64 = 0
+    var lastLook: Date?
+    var waiting: [String] = []
+    var waitingSince: Date?
+  }
+
+  /// Most entries that are remembered as waiting; beyond it the oldest are forgotten and looked at again.
+  private static let waitingBound = 200
+  /// How long an entry counts as waiting without being looked at, and how seldom leftovers are looked for while there
+  /// is enough to do.
+  private static let pause: TimeInterval = 1
+
+  private let state = Locked(State())
+  private let interruption = Locked<(@Sendable (QueueStep) throws -> Void)?>(nil)
+
+  package init() {}
+
+  /// For tests: `body` is called between the commands of an operation; what it throws ends the operation right there,
+  /// as the end of the process would.
+  package func interrupt(_ body: (@Sendable (QueueStep) throws -> Void)?) { interruption.withLock { $0 = body } }
+
+  func reached(_ step: QueueStep) throws {
+    if let body = interruption.withLock({ $0 }) { try body(step) }
+  }
+
+  /// The place of an arrival: microseconds by this machine's clock, and always more than the one before. It only decides
+  /// between entries of the same `next_at` and `created`.
+  func nextSequence() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    let microseconds = Int64(time.tv_sec) &* 1_000_000 &+ Int64(time.tv_nsec / 1000)
+    return state.withLock { state in
+      state.lastSequence = max(state.lastSequence &+ 1, microseconds)
+      return state.lastSequence
+    }
+  }
+
+  func newToken() -> Int64 { Int64.random(in: .min ... .max) }
+
+  /// Whether a second has passed since leftovers were looked for, by the times that callers gave; notes `now`.
+  func isTimeToLook(_ now: Date) -> Bool {
+    state.withLock { state in
+      if let last = state.lastLook, abs(now.timeIntervalSince(last)) < Self.pause { return false }
+      state.lastLook = now
+      return true
+    }
+  }
+
+  func looked(_ now: Date) { state.withLock { $0.lastLook = now } }
+
+  /// Entries that were found waiting for a leased predecessor less than a second ago.
+  func waiting(_ now: Date) -> [String] {
+    state.withLock { state in
+      if let since = state.waitingSince, abs(now.timeIntervalSince(since)) >= Self.pause {
+        state.waiting = []
+        state.waitingSince = nil
+      }
+      return state.waiting
+    }
+  }
+
+  func remember(waiting ids: [String], now: Date) {
+    state.withLock { state in
+      if state.waitingSince == nil { state.waitingSince = now }
+      for id in ids where !state.waiting.contains(id) { state.waiting.append(id) }
+      state.waiting = state.waiting.suffix(Self.waitingBound)
+    }
+  }
+
+  /// A lease has ended, or an entry was changed by hand: who waited may go on.
+  func forgetWaiting() {
+    state.withLock { state in
+      state.waiting = []
+      state.waitingSince = nil
+    }
+  }
+}
+
+/// The points between two commands of one operation, at which a process may end.
+package enum QueueStep: String, Sendable, Hashable, CaseIterable {
+  /// The episode or the outbox is stored, its entries are not in the queue yet.
+  case promised
+  /// The lease is settled and its alternates are promised, not in the queue yet.
+  case settled
+  /// The entries are in the queue, the outbox is still there.
+  case inserted
+  /// An entry is leased; what stands before it was not looked at.
+  case leased
+  /// One predecessor is merged, perhaps more are to come.
+  case merged
+  /// The tally has a batch; the entries of it do not show that they are counted, or are still there.
+  case tallied
+  /// The batch's entries are marked or gone, the tally does not know.
+  case marked
+  /// Entries are marked as going, and not yet counted as gone.
+  case goingMarked
+}
