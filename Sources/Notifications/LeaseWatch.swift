@@ -1,4 +1,5 @@
 package import FoundationEssentials
+internal import Model
 package import Storage
 
 /// Tells the leases of the living from those of the dead, whatever clocks say.

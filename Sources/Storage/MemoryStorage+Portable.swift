@@ -71,8 +71,7 @@ extension MemoryStorage: PortableStorage {
     case .episode(let episode):
       guard episodes[episode.id] == nil else { return false }
       let isDouble = episode.isOpen && hasOpenEpisode(episode.key, beside: episode.id)
-      episodes[episode.id] = isDouble ? episode.stored.superseded : episode.stored
-      episodeFences[episode.id] = fence
+      keep(isDouble ? episode.stored.superseded : episode.stored)
     case .entry(let entry):
       return restore(entry.moved)
     case .forgotten(let counts):

@@ -15,12 +15,19 @@ extension MemoryStorage {
     if episode.isOpen, hasOpenEpisode(episode.key, beside: episode.id) {
       throw StorageRefusal.secondOpenEpisode(episode.id)
     }
+    keep(episode)
+  }
+
+  /// Puts it in the place of what was there under its id.
+  func keep(_ episode: Episode) {
+    if let old = episodes[episode.id], openEpisodes[old.key] == old.id { openEpisodes[old.key] = nil }
     episodes[episode.id] = episode
     episodeFences[episode.id] = fence
+    if episode.isOpen { openEpisodes[episode.key] = episode.id }
   }
 
   func hasOpenEpisode(_ key: ConditionKey, beside id: String) -> Bool {
-    episodes.values.contains { $0.isOpen && $0.key == key && $0.id != id }
+    openEpisodes[key].map { $0 != id } ?? false
   }
 
   private func enqueue(_ new: [QueueEntry]) -> Int {

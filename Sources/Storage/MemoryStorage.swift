@@ -24,6 +24,8 @@ package actor MemoryStorage: Storage {
   /// Where the roll-ups of a series stand, and in the name of which fence that was written.
   var seriesStates: [Series: (fence: Int64, state: RollUpState)] = [:]
   var episodes: [String: Episode] = [:]
+  /// The open ones by their condition.
+  var openEpisodes: [ConditionKey: String] = [:]
   /// In the name of which fence an episode was written.
   var episodeFences: [String: Int64] = [:]
   /// The highest that was raised.

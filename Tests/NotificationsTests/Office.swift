@@ -128,12 +128,16 @@ final class Office: Sendable {
       isEnabled: enabled)
   }
 
+  /// - Parameter reaction: nil: one of the episode's own, so that several can be open at once.
   static func episode(
-    id: String = "e1", reaction: String = "disk-full", target: String = "web-1", since: Date = Office.opening,
+    id: String = "e1", reaction: String? = nil, target: String = "web-1", since: Date = Office.opening,
     endedAfter: Duration? = nil
   ) -> Episode {
     var episode = Episode(
-      id: id, key: ConditionKey(reaction: reaction, target: target, metric: "Vitals.Disk", element: "/var"),
+      id: id,
+      key: ConditionKey(
+        reaction: reaction ?? (id == "e1" ? "disk-full" : "disk-full-\(id)"), target: target, metric: "Vitals.Disk",
+        element: "/var"),
       severity: .critical, state: endedAfter == nil ? .firing : .ok, since: since, value: "93.1 %",
       limit: "at most 90 %")
     if let endedAfter { episode.ended_at = since.addingTimeInterval(endedAfter.inSeconds) }

@@ -99,7 +99,8 @@ struct QueueContractTests {
     #expect(try await store.settle(next, as: .delivered(receipt: "ok"), now: time(93), adding: []))
   }
 
-  @Test("leaves an entry in its worker's hands however late it is, until it is given back", arguments: StoreKind.allCases)
+  @Test(
+    "leaves an entry in its worker's hands however late it is, until it is given back", arguments: StoreKind.allCases)
   func stranded(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()
     defer { fixture.end() }

@@ -1,0 +1,103 @@
+import Model
+import Storage
+import Testing
+
+@Suite("Fences, in every store")
+struct FenceContractTests {
+  private func fenced(_ store: any Storage) throws -> any FencedStorage {
+    try #require((store as Any) as? any FencedStorage)
+  }
+
+  private func episode(_ id: String, element: String = "/") -> Episode {
+    Episode(
+      id: id, key: ConditionKey(reaction: "r", target: "t", metric: "M", element: element), severity: .warning,
+      state: .firing, since: time(), value: "93.1 %", limit: "at most 90 %")
+  }
+
+  private func ended(_ episode: Episode) -> Episode {
+    var copy = episode
+    copy.state = .ok
+    copy.ended_at = time(60)
+    return copy
+  }
+
+  private func code(_ body: () async throws -> Void) async -> StorageError.Code? {
+    do {
+      try await body()
+      return nil
+    } catch {
+      return (error as? StorageError)?.code
+    }
+  }
+
+  @Test("only rise", arguments: StoreKind.allCases)
+  func rising(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let store = try fenced(fixture.store)
+    try await store.raiseFence(to: 1)
+    try await store.raiseFence(to: 3)
+    try await store.raiseFence(to: 3)
+    #expect(await code { try await store.raiseFence(to: 2) } == .conflict)
+    // What was refused has changed nothing.
+    _ = try await fixture.store.record(episode("e"), queueing: [])
+    #expect(try await fixture.store.episodes(reaction: nil, openOnly: true, limit: 9) == [episode("e")])
+    await fixture.store.close()
+    #expect(await code { try await store.raiseFence(to: 4) } == .closed)
+  }
+
+  @Test(
+    "refuse the writes of who has lost its lease, and the messages that came with them", arguments: StoreKind.allCases)
+  func refusing(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    guard let another = fixture.another else { return }
+    let old = fixture.store
+    let new = try await another()
+    try await fenced(old).raiseFence(to: 1)
+    _ = try await old.record(episode("open"), queueing: [])
+    _ = try await old.record(ended(episode("ended", element: "/a")), queueing: [])
+    try await fenced(new).raiseFence(to: 2)
+    // Marked at once, before the new one has written anything.
+    let refused = await code { _ = try await old.record(ended(episode("open")), queueing: [entry("1", key: "k")]) }
+    #expect(refused == .conflict)
+    #expect(try await new.queueEntry(id: "1") == nil)
+    #expect(try await new.episodes(reaction: nil, openOnly: true, limit: 9) == [episode("open")])
+    #expect(await code { try await fenced(old).raiseFence(to: 1) } == .conflict)
+    _ = try await new.record(ended(episode("open")), queueing: [entry("2", key: "k")])
+    #expect(await code { _ = try await old.record(episode("open"), queueing: []) } == .conflict)
+    // Messages that no episode decides about are everybody's.
+    #expect(try await old.record(nil, queueing: [entry("3", key: "k3")]) == 1)
+    let counts = try await new.queueCounts(now: time())
+    #expect(counts.accepted == 2 && counts.imbalance == 0)
+    await new.close()
+    await old.close()
+  }
+
+  @Test("one condition has one open episode", arguments: StoreKind.allCases)
+  func oneOpen(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let store = fixture.store
+    _ = try await store.record(episode("first"), queueing: [entry("1", key: "k1")])
+    let second = await code { _ = try await store.record(episode("second"), queueing: [entry("2", key: "k2")]) }
+    #expect(second == .conflict)
+    #expect(try await store.queueEntry(id: "2") == nil)
+    #expect(try await store.queueCounts(now: time()).accepted == 1)
+    // The same one again, another condition, and an ended one of the same: all are welcome.
+    var moved = episode("first")
+    moved.repeats = 2
+    _ = try await store.record(moved, queueing: [])
+    _ = try await store.record(episode("other", element: "/var"), queueing: [])
+    _ = try await store.record(ended(episode("before")), queueing: [])
+    #expect(
+      Set(try await store.episodes(reaction: nil, openOnly: true, limit: 9)) == [
+        moved, episode("other", element: "/var"),
+      ])
+    // One that ended must not come back to life beside the open one.
+    #expect(await code { _ = try await store.record(episode("before"), queueing: []) } == .conflict)
+    _ = try await store.record(ended(moved), queueing: [])
+    _ = try await store.record(episode("second"), queueing: [entry("2", key: "k2")])
+    #expect(try await store.queueEntry(id: "2") != nil)
+  }
+}
