@@ -45,7 +45,7 @@ extension SQLiteStorage {
     if samples.isEmpty { return }
     try await write("storing samples", isDurable: false) { db in
       var known: [Series: Int64] = [:]
-      for sample in samples {
+      for sample in samples where !sample.type.isRollUp {
         let series = try known[sample.series] ?? Self.makeID(of: sample.series, db)
         known[sample.series] = series
         _ = try Self.insert(sample, series: series, db)
@@ -56,7 +56,7 @@ extension SQLiteStorage {
   package func latest(_ series: Series, type: SampleType) async throws(StorageError) -> Sample? {
     try await read("reading a sample") { db in
       guard let id = try Self.id(of: series, db) else { return nil }
-      return try Self.newest(1, of: series, id: id, type: type, since: nil, until: nil, db).first
+      return try Self.found(1, of: series, id: id, type: type, since: nil, until: nil, db).first
     }
   }
 
@@ -72,7 +72,7 @@ extension SQLiteStorage {
           [query.series.target.storable, query.series.metric.storable], Self.series)
       }
       let found = try instances.flatMap { instance in
-        try Self.newest(
+        try Self.found(
           limit, of: instance.series, id: instance.id, type: query.type, since: query.since, until: query.until, db)
       }
       return Array(found.sorted(by: SampleQuery.isListedBefore).suffix(limit))
@@ -81,7 +81,8 @@ extension SQLiteStorage {
 
   package func series(type: SampleType, target: String?) async throws(StorageError) -> [Series] {
     try await read("reading the list of series") { db in
-      try db.rows(
+      if type.isRollUp { return try Self.rollUpSeries(type: type, target: target, db) }
+      return try db.rows(
         """
         SELECT id, target, metric, name FROM series AS s
         WHERE (?1 IS NULL OR target = ?1) AND EXISTS (SELECT 1 FROM samples WHERE series = s.id AND type = ?2)
@@ -98,6 +99,10 @@ extension SQLiteStorage {
       var count = 0
       for rule in rules {
         guard let id = try Self.id(of: rule.series, db) else { continue }
+        if rule.type.isRollUp {
+          count += try Self.pruneRollUps(rule, id: id, db)
+          continue
+        }
         let type = StoredNames.number(rule.type)
         switch rule.keep {
         case .newest(let limit) where limit <= 0:
@@ -166,7 +171,19 @@ extension SQLiteStorage {
     )
   }
 
-  /// The newest that match, newest first.
+  /// The newest that match, newest first, of whatever type.
+  private static func found(
+    _ limit: Int, of series: Series, id: Int64, type: SampleType, since: Date?, until: Date?, _ db: Database
+  ) throws -> [Sample] {
+    guard type.isRollUp else {
+      return try newest(limit, of: series, id: id, type: type, since: since, until: until, db)
+    }
+    return try newestRollUps(limit, id: id, type: type, since: since, until: until, db).map { bucket in
+      try bucket.sample(of: series)
+    }
+  }
+
+  /// The newest raw samples or events that match, newest first.
   private static func newest(
     _ limit: Int, of series: Series, id: Int64, type: SampleType, since: Date?, until: Date?, _ db: Database
   ) throws -> [Sample] {

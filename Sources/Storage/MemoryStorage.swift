@@ -90,7 +90,7 @@ package actor MemoryStorage: Storage {
 
   package func append(_ samples: [Sample]) throws(StorageError) {
     try open()
-    for sample in samples.map(\.stored) {
+    for sample in samples.map(\.stored) where !sample.type.isRollUp {
       let key = SampleKey(sample)
       var history = histories.removeValue(forKey: HistoryKey(series: sample.series, type: sample.type)) ?? []
       // Nearly always the newest: look from the end.
@@ -103,11 +103,13 @@ package actor MemoryStorage: Storage {
 
   package func latest(_ series: Series, type: SampleType) throws(StorageError) -> Sample? {
     try open()
+    if type.isRollUp { return try latestRollUp(HistoryKey(series: series, type: type)) }
     return histories[HistoryKey(series: series, type: type)]?.last
   }
 
   package func samples(_ query: SampleQuery) throws(StorageError) -> [Sample] {
     try open()
+    if query.type.isRollUp { return try rollUpSamples(query) }
     let since = query.since.map(StoredTime.stored)
     let until = query.until.map(StoredTime.stored)
     let found = histories.filter { key, _ in
@@ -121,6 +123,7 @@ package actor MemoryStorage: Storage {
 
   package func series(type: SampleType, target: String?) throws(StorageError) -> [Series] {
     try open()
+    if type.isRollUp { return rollUpSeries(type: type, target: target) }
     return histories.filter { key, samples in
       key.type == type && !samples.isEmpty && (target == nil || key.series.target == target)
     }.map(\.key.series).sorted(by: SampleQuery.isListedBefore)
@@ -130,6 +133,10 @@ package actor MemoryStorage: Storage {
     try open()
     var count = 0
     for rule in rules {
+      if rule.type.isRollUp {
+        count += pruneRollUps(rule)
+        continue
+      }
       let key = HistoryKey(series: rule.series, type: rule.type)
       guard let history = histories[key] else { continue }
       let kept: [Sample]

@@ -211,18 +211,21 @@ enum RollUpCodec {
       }
     }
 
-    private mutating func signed(_ number: Int64) {
-      unsigned(UInt64(bitPattern: (number << 1) ^ (number >> 63)))
-    }
+    private mutating func signed(_ number: Int64) { RollUpCodec.write(signed: number, into: &out) }
+    mutating func unsigned(_ number: UInt64) { RollUpCodec.write(number, into: &out) }
+  }
 
-    mutating func unsigned(_ number: UInt64) {
-      var rest = number
-      while rest >= 0x80 {
-        out.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-        rest >>= 7
-      }
-      out.append(UInt8(rest))
+  static func write(signed number: Int64, into out: inout [UInt8]) {
+    write(UInt64(bitPattern: (number << 1) ^ (number >> 63)), into: &out)
+  }
+
+  static func write(_ number: UInt64, into out: inout [UInt8]) {
+    var rest = number
+    while rest >= 0x80 {
+      out.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
     }
+    out.append(UInt8(rest))
   }
 
   // MARK: Reading
@@ -248,7 +251,7 @@ enum RollUpCodec {
     guard reader.rest.isEmpty else { throw Malformed() }
   }
 
-  private struct Reader {
+  struct Reader {
     var rest: ArraySlice<UInt8>
 
     mutating func node(
@@ -381,12 +384,12 @@ enum RollUpCodec {
       return first
     }
 
-    private mutating func signed() throws(Malformed) -> Int64 {
+    mutating func signed() throws(Malformed) -> Int64 {
       let number = try unsigned()
       return Int64(bitPattern: (number >> 1) ^ (0 &- (number & 1)))
     }
 
-    private mutating func unsigned() throws(Malformed) -> UInt64 {
+    mutating func unsigned() throws(Malformed) -> UInt64 {
       var number: UInt64 = 0
       var shift: UInt64 = 0
       while shift < 64 {
@@ -404,7 +407,7 @@ enum RollUpCodec {
     }
 
     /// A length; whatever has a length takes at least a byte for each, so that no count asks for more than is there.
-    private mutating func count() throws(Malformed) -> Int {
+    mutating func count() throws(Malformed) -> Int {
       guard let count = Int(exactly: try unsigned()), count <= rest.count else { throw Malformed() }
       return count
     }

@@ -1,0 +1,420 @@
+package import FoundationEssentials
+package import Model
+
+/// Rolls up what is gathered: every raw sample that is appended goes exactly once into the `variable`, `hour` and `day`
+/// bucket that it falls into.
+///
+/// The open buckets of a series are kept in memory and brought to the store when one closes, when half of what the
+/// series' RT cap keeps is not in the stored state, and after ``Configuration/interval`` at the latest. A series that is
+/// seen for the first time is caught up from its stored state and the RT samples that came after it: so a crash loses
+/// nothing, because ``mayPrune(_:)`` keeps those samples until the state is stored.
+///
+/// Around each append the caller says ``prepare(_:)`` and, when it succeeded, ``fold(_:)``, then ``saveDue()``. Late
+/// samples (not newer than what is in) are folded by `prepare`, together with a note that they are, so that a sample that
+/// is sent again is told from one that came late: the store is asked whether it has it before it is appended. A crash
+/// between can leave one more in the roll-ups than in RT, never one less. Only one caller at a time.
+package actor RollUpKeeper {
+  package struct Configuration: Sendable, Hashable {
+    /// Longest time that something is in memory only.
+    package var interval: Duration = .seconds(60)
+    /// Most series in memory. When full those not used for longest leave; while they cannot be stored no new one is taken
+    /// in: it stays as it is until later.
+    package var capacity = 20_000
+    /// Most states in one call to the store.
+    package var batch = 200
+    /// Most states stored by one ``saveDue()``: the rest is due the next time, so that no append waits long.
+    package var largestSave = 1_000
+    /// Raw samples read at once when a series is caught up.
+    package var page = 2_000
+    /// Longest pause after the store failed; it doubles from a second.
+    package var longestBackoff: Duration = .seconds(30)
+    package init() {}
+  }
+
+  package struct Counters: Sendable, Hashable {
+    /// Samples that are in, those that were caught up included, errors left out.
+    package var folded = 0
+    /// Of these: samples that came late.
+    package var late = 0
+    /// Samples that were in already.
+    package var duplicates = 0
+    /// Calls to the store that failed.
+    package var failures = 0
+    /// Values that had no room in their bucket: more than 2,000 fields.
+    package var ignored = 0
+    /// Closed buckets that were given up because the store was away too long.
+    package var lost = 0
+    /// States stored.
+    package var stored = 0
+    /// Series in memory.
+    package var series = 0
+    /// Of these: with something that is not stored.
+    package var unsaved = 0
+    /// Why the last call failed; `nil` once one succeeded.
+    package var lastError: StorageError?
+    package init() {}
+  }
+
+  let store: any Storage & RollUpStorage
+  let configuration: Configuration
+  let plan: @Sendable (String) -> RollUpPlan
+  private let isWhole: @Sendable () async -> Bool
+  let wall: @Sendable () -> Int64
+  private let uptime: @Sendable () -> Duration
+
+  var standings: [Series: RollUpStanding] = [:]
+  var counters = Counters()
+  /// Dirty ones in the order in which they became so.
+  private var dirty: [(series: Series, since: Duration)] = []
+  private var dirtyHead = 0
+  private var urgent: [Series] = []
+  /// Of what buckets were stored since it was last asked for.
+  private var closed: Set<RollUpHistory> = []
+  /// Counts the calls of ``fold(_:)``.
+  private var batch: UInt64 = 0
+  private var failuresInARow = 0
+  private var pauseUntil: Duration?
+
+  /// - Parameters:
+  ///   - clock: for every interval.
+  ///   - now: the time of day: what is late and over age at once is left out.
+  ///   - plan: what counts for a target, by its name.
+  ///   - isWhole: whether all that was appended can be read back now; false while a journal waits to be replayed. Until
+  ///     then no series is seen for the first time.
+  package init(
+    store: any Storage & RollUpStorage, configuration: Configuration = .init(),
+    clock: any Clock<Duration> = ContinuousClock(), now: @escaping @Sendable () -> Date = { Date() },
+    plan: @escaping @Sendable (String) -> RollUpPlan, isWhole: @escaping @Sendable () async -> Bool = { true }
+  ) {
+    self.store = store
+    self.configuration = configuration
+    self.plan = plan
+    self.isWhole = isWhole
+    wall = { StoredTime.parts(now()).second }
+    uptime = clock.uptime()
+  }
+
+  package var statistics: Counters {
+    var result = counters
+    result.series = standings.count
+    for standing in standings.values {
+      result.ignored += standing.ignoredCount
+      result.lost += standing.lostBuckets
+      if standing.isDirty { result.unsaved += 1 }
+    }
+    return result
+  }
+
+  // MARK: Around an append
+
+  /// Before samples are appended, each time it is tried: reads where their series stand, and takes in what is late.
+  package func prepare(_ samples: [Sample]) async {
+    var unseen: [Series] = []
+    var isKnown: Set<Series> = []
+    var late: [Series: [Sample]] = [:]
+    for sample in samples where sample.type == .realTime && standings[sample.series] == nil {
+      if isKnown.insert(sample.series).inserted { unseen.append(sample.series) }
+    }
+    if !unseen.isEmpty { await takeUp(unseen) }
+    for sample in samples where sample.type == .realTime {
+      guard let standing = standings[sample.series], let through = standing.through, SampleKey(sample) <= through
+      else { continue }
+      late[sample.series, default: []].append(sample)
+    }
+    if late.isEmpty { return }
+    var changed: [Series] = []
+    for (series, samples) in late.sorted(by: { SampleQuery.isListedBefore($0.key, $1.key) })
+    where await takeLate(samples, series) {
+      changed.append(series)
+    }
+    // Before they are in RT: afterwards nobody could tell them from those that are in.
+    _ = await save(changed)
+  }
+
+  /// After samples were appended.
+  package func fold(_ samples: [Sample]) {
+    let now = uptime()
+    batch &+= 1
+    for sample in samples where sample.type == .realTime {
+      guard let standing = standings[sample.series] else { continue }
+      let key = SampleKey(sample)
+      let plan = plan(sample.series.target)
+      standing.begin(batch: batch)
+      standing.lastUsed = now
+      if let through = standing.through, key <= through {
+        // What was late before this batch is in. What overtook each other within it is taken in here.
+        guard standing.isNewInBatch(key) else { continue }
+        foldOvertaken(sample, standing, plan)
+      } else {
+        if standing.fold(key, sample.value, variable: plan.variableSeconds) { makeUrgent(standing) }
+        if sample.value != nil { counters.folded += 1 }
+      }
+      standing.noteInBatch(key)
+      if standing.unsavedCount * 2 >= plan.limits.realTime { makeUrgent(standing) }
+      touch(standing)
+    }
+  }
+
+  /// Whether a rule may run now: raw samples have to stay until the stored state has them.
+  package func mayPrune(_ rule: RetentionRule) -> Bool {
+    guard rule.type == .realTime else { return true }
+    guard let standing = standings[rule.series] else { return false }
+    switch rule.keep {
+    case .newest(let count): return standing.unsavedCount <= count
+    case .since: return standing.unsavedCount == 0
+    }
+  }
+
+  /// Whether samples of this series came within the last hour or two.
+  package func isLive(_ series: Series) -> Bool { standings[series] != nil }
+
+  // MARK: Storing
+
+  /// Stores what is due, at most ``Configuration/largestSave`` states. - Returns: false when the store failed.
+  @discardableResult
+  package func saveDue() async -> Bool {
+    guard !isPausing else { return false }
+    var due: [Series] = []
+    var rest: [Series] = []
+    for series in urgent {
+      guard let standing = standings[series], standing.isUrgent else { continue }
+      if due.count < configuration.largestSave { due.append(series) } else { rest.append(series) }
+    }
+    urgent = rest
+    let now = uptime()
+    while due.count < configuration.largestSave, dirtyHead < dirty.count {
+      let (series, since) = dirty[dirtyHead]
+      guard let standing = standings[series], standing.dirtySince == since, !standing.isUrgent else {
+        dirtyHead += 1
+        continue
+      }
+      guard now - since >= configuration.interval else { break }
+      dirtyHead += 1
+      due.append(series)
+    }
+    if dirtyHead > 1024, dirtyHead * 2 > dirty.count {
+      dirty.removeFirst(dirtyHead)
+      dirtyHead = 0
+    }
+    return await save(due)
+  }
+
+  /// Stores all that is not stored, also when the store failed a moment ago.
+  /// - Returns: false when it failed again; the rest stays.
+  package func saveAll() async -> Bool {
+    pauseUntil = nil
+    return await save(standings.values.filter(\.isDirty).map(\.series))
+  }
+
+  /// Histories of which buckets were stored since the last time: they may have become too long.
+  package func takeClosed() -> [RollUpHistory] {
+    defer { closed = [] }
+    return Array(closed)
+  }
+
+  func save(_ series: [Series]) async -> Bool {
+    var rest = series[...]
+    while !rest.isEmpty {
+      for series in rest.prefix(configuration.batch) { await takeWaiting(series) }
+      if isPausing {
+        hurry(rest)
+        return false
+      }
+      let part = rest.prefix(configuration.batch).compactMap { standings[$0] }.filter(\.isStorable)
+      let updates = part.compactMap { standing in
+        standing.update.map { (standing: standing, update: $0, mark: standing.mark) }
+      }
+      do throws(StorageError) {
+        if !updates.isEmpty {
+          try await store.store(updates.map(\.update))
+          note(nil)
+        }
+      } catch {
+        if error.code == .conflict {
+          // Another instance gathers now and has gone on from what is stored: what is here is not ours to tell.
+          for one in updates { drop(one.standing.series) }
+        }
+        note(error)
+        hurry(rest)
+        for standing in standings.values where standing.isDirty {
+          standing.thin(variableAge: plan(standing.series.target).limits.variable.components.seconds)
+        }
+        return false
+      }
+      for (standing, update, mark) in updates {
+        standing.settle(update, mark)
+        standing.isUrgent = false
+        standing.dirtySince = nil
+        touch(standing)
+        for bucket in update.closed { closed.insert(RollUpHistory(series: update.series, type: bucket.type)) }
+        counters.stored += 1
+      }
+      rest = rest.dropFirst(configuration.batch)
+    }
+    return true
+  }
+
+  /// What was to be stored and was not comes first the next time.
+  private func hurry(_ series: some Sequence<Series>) {
+    for one in series {
+      guard let standing = standings[one], standing.isDirty else { continue }
+      standing.isUrgent = false
+      makeUrgent(standing)
+    }
+  }
+
+  /// Forgets series that were not used for `duration`; those that are not stored yet stay.
+  package func forget(unusedFor duration: Duration) {
+    let now = uptime()
+    for (series, standing) in standings where !standing.isDirty && now - standing.lastUsed >= duration {
+      drop(series)
+    }
+  }
+
+  /// Makes room for `count` more series. - Returns: how many may come.
+  private func makeRoom(for count: Int) async -> Int {
+    let over = standings.count + count - configuration.capacity
+    guard over > 0 else { return count }
+    // A tenth more, so that this is not done for every one.
+    let leaving = standings.values.sorted { $0.lastUsed < $1.lastUsed }
+      .prefix(max(over, configuration.capacity / 10)).map(\.series)
+    _ = await save(leaving.filter { standings[$0]?.isDirty == true })
+    for series in leaving where standings[series]?.isDirty == false { drop(series) }
+    return max(0, min(count, configuration.capacity - standings.count))
+  }
+
+  private func drop(_ series: Series) {
+    guard let standing = standings.removeValue(forKey: series) else { return }
+    counters.ignored += standing.ignoredCount
+    counters.lost += standing.lostBuckets
+  }
+
+  // MARK: First sight
+
+  private func takeUp(_ unseen: [Series]) async {
+    guard !isPausing, await isWhole() else { return }
+    let room = await makeRoom(for: unseen.count)
+    var rest = unseen.prefix(room)
+    while !rest.isEmpty {
+      let part = Array(rest.prefix(500))
+      rest = rest.dropFirst(part.count)
+      do throws(StorageError) {
+        let states = try await states(part)
+        for series in part { standings[series] = try await caughtUp(series, states[series]) }
+        note(nil)
+      } catch {
+        // They are looked at again when their next samples come; RT keeps what came meanwhile.
+        return note(error)
+      }
+    }
+  }
+
+  private func states(_ series: [Series]) async throws(StorageError) -> [Series: RollUpState] {
+    do throws(StorageError) {
+      return try await store.rollUpStates(series)
+    } catch  where error.code == .corrupt {
+      // One that is damaged must not stop the others; it begins anew from what RT has.
+      var states: [Series: RollUpState] = [:]
+      for one in series {
+        do throws(StorageError) {
+          states[one] = try await store.rollUpStates([one])[one]
+        } catch  where error.code == .corrupt {
+          counters.failures += 1
+          counters.lastError = error
+        }
+      }
+      return states
+    }
+  }
+
+  private func caughtUp(_ series: Series, _ state: RollUpState?) async throws(StorageError) -> RollUpStanding {
+    var standing = RollUpStanding(series)
+    if let state {
+      do throws(StorageError) {
+        standing = try RollUpStanding(series, state)
+      } catch {
+        counters.failures += 1
+        counters.lastError = error
+      }
+      if standing.lastVariable == nil, let newest = try await newestVariable(series, before: nil) {
+        standing.remember(variable: newest)
+      }
+    }
+    let variable = plan(series.target).variableSeconds
+    standing.lastUsed = uptime()
+    // Pages are found from the newest back, and taken in from the oldest on.
+    var ends: [SampleKey?] = [nil]
+    var isFirst = true
+    while let end = ends.last {
+      let page = try await page(series, after: standing.through, before: end)
+      if isFirst, page.count < configuration.page {
+        take(page, standing, variable)
+        ends = []
+        break
+      }
+      isFirst = false
+      guard page.count >= configuration.page, let first = page.first else { break }
+      let key = SampleKey(first)
+      if let end, end <= key { break }
+      ends.append(key)
+    }
+    for end in ends.reversed() {
+      take(try await page(series, after: standing.through, before: end), standing, variable)
+    }
+    touch(standing)
+    return standing
+  }
+
+  /// The newest raw samples between two keys, oldest first.
+  private func page(
+    _ series: Series, after: SampleKey?, before: SampleKey?
+  ) async throws(StorageError) -> [Sample] {
+    try await store.samples(
+      SampleQuery(
+        series, since: after.map { StoredTime.date(second: $0.second, millisecond: 0) },
+        until: before.map { StoredTime.date(second: $0.second &+ 1, millisecond: 0) }, limit: configuration.page)
+    ).filter { sample in
+      let key = SampleKey(sample)
+      return after.map { key > $0 } ?? true && before.map { key < $0 } ?? true
+    }
+  }
+
+  private func take(_ samples: [Sample], _ standing: RollUpStanding, _ variable: Int64) {
+    for sample in samples {
+      let key = SampleKey(sample)
+      if let through = standing.through, key <= through { continue }
+      if standing.fold(key, sample.value, variable: variable) { makeUrgent(standing) }
+      if sample.value != nil { counters.folded += 1 }
+    }
+  }
+
+  // MARK: Bookkeeping
+
+  func touch(_ standing: RollUpStanding) {
+    guard standing.isDirty, standing.dirtySince == nil else { return }
+    let now = uptime()
+    standing.dirtySince = now
+    dirty.append((standing.series, now))
+  }
+
+  private func makeUrgent(_ standing: RollUpStanding) {
+    if standing.isUrgent { return }
+    standing.isUrgent = true
+    urgent.append(standing.series)
+  }
+
+  /// Whether the store failed a moment ago and is left alone.
+  var isPausing: Bool { pauseUntil.map { uptime() < $0 } ?? false }
+
+  func note(_ error: StorageError?) {
+    counters.lastError = error
+    guard error != nil else {
+      failuresInARow = 0
+      pauseUntil = nil
+      return
+    }
+    counters.failures += 1
+    pauseUntil = uptime() + min(.seconds(1 << min(failuresInARow, 10)), configuration.longestBackoff)
+    failuresInARow += 1
+  }
+}
