@@ -24,13 +24,21 @@ package final class SQLiteStorage: Storage {
     package var busyTimeout: Duration = .seconds(5)
     /// Most bytes the database file may take, `nil`: as many as the disk has. At least 256 KiB.
     package var maximumBytes: Int64?
+    /// Room on the disk that is kept for documents and notifications, in a file `PATH.reserve`; at most a sixteenth of
+    /// the disk. 0: none. While the disk is full history is refused and ``SQLiteStorage/check()`` throws.
+    package var reserveBytes: Int64
+    /// How often it is looked whether a full disk has room again.
+    package var reservePause: Duration = .seconds(5)
 
-    package init(path: String, maximumBytes: Int64? = nil) {
+    package init(path: String, maximumBytes: Int64? = nil, reserveBytes: Int64 = 0) {
       self.path = path
       self.maximumBytes = maximumBytes
+      self.reserveBytes = reserveBytes
     }
   }
 
+  /// The reserve of a service.
+  package static let usualReserveBytes: Int64 = 64 << 20
   /// Pages of SQLite's default size.
   static let pageBytes: Int64 = 4096
   /// The log is brought into the file after this many pages, 4 MiB, and cut down to twice that.
@@ -39,6 +47,7 @@ package final class SQLiteStorage: Storage {
 
   package let configuration: Configuration
   private let pool: DatabasePool
+  private let reserve: Reserve
   private let gate = Gate()
   /// In whose name episodes and roll-up states are written (see ``FencedStorage``).
   let fence = Fence()
@@ -66,11 +75,22 @@ package final class SQLiteStorage: Storage {
     self.configuration = configuration
     self.logger = logger
     try Self.prepareFile(configuration.path)
-    pool = try Self.openPool(configuration)
-    try pool.writeWithoutTransaction { db in
-      try Self.prepareTables(db, path: configuration.path, logger: logger)
+    reserve = Reserve(
+      store: configuration.path, bytes: configuration.reserveBytes, pause: configuration.reservePause)
+    do {
+      pool = try Self.openPrepared(configuration, logger)
+    } catch where SQLiteError.isFull(error) && reserve.giveUp() {
+      // A full disk must not keep the service from starting.
+      pool = try Self.openPrepared(configuration, logger)
     }
+    reserve.prepare()
     logger.debug("store opened", metadata: ["store.path": "\(configuration.path)"])
+  }
+
+  private static func openPrepared(_ configuration: Configuration, _ logger: Logger) throws -> DatabasePool {
+    let pool = try openPool(configuration)
+    try pool.writeWithoutTransaction { db in try prepareTables(db, path: configuration.path, logger: logger) }
+    return pool
   }
 
   /// Makes the tables, or brings those of an older version up to date; of these a copy is made before.
@@ -111,7 +131,7 @@ package final class SQLiteStorage: Storage {
   }
 
   /// The file has its mode before SQLite sees it: log and index files take theirs from it.
-  private static func prepareFile(_ path: String) throws {
+  static func prepareFile(_ path: String) throws {
     let files = FileManager.default
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
     if !files.fileExists(atPath: folder) {
@@ -162,27 +182,51 @@ package final class SQLiteStorage: Storage {
 
   // MARK: Access
 
-  /// Runs `body` in one IMMEDIATE transaction: it sees and changes everything at once, or nothing.
+  /// What a write may use when the disk is full.
+  enum Room {
+    /// What is kept for documents, episodes and the queue.
+    case reserve
+    /// Nothing: it is refused. History can wait.
+    case spare
+  }
+
+  /// Runs `body` in one IMMEDIATE transaction: it sees and changes everything at once, or nothing. It may run twice.
   /// - Parameter isDurable: whether it must survive the loss of power.
   func write<Result: Sendable>(
-    _ doing: String, isDurable: Bool, _ body: @escaping @Sendable (Database) throws -> Result
+    _ doing: String, isDurable: Bool, room: Room = .reserve, _ body: @escaping @Sendable (Database) throws -> Result
   ) async throws(StorageError) -> Result {
-    try await access(doing) { pool, answer in
+    let isLimited = configuration.maximumBytes != nil
+    return try await access(doing) { [reserve] pool, answer in
       pool.asyncWriteWithoutTransaction { db in
         answer(
           Swift.Result {
-            // Compiled and run at once, outside of any transaction: SQLite wants it so.
-            try db.execute(sql: isDurable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL")
-            var result: Result?
-            try db.inTransaction(.immediate) {
-              result = try body(db)
-              return .commit
+            if reserve.isTight, reserve.look(), room == .spare { throw SQLiteError.tight(doing) }
+            do {
+              return try Self.transaction(db, isDurable, body)
+            } catch where SQLiteError.isFull(error) && !isLimited {
+              guard room == .reserve, reserve.giveUp() else {
+                reserve.becomeTight()
+                throw error
+              }
+              return try Self.transaction(db, isDurable, body)
             }
-            guard let result else { throw StorageError(.internalError, "a transaction left no result") }
-            return result
           })
       }
     }
+  }
+
+  private static func transaction<Result>(
+    _ db: Database, _ isDurable: Bool, _ body: (Database) throws -> Result
+  ) throws -> Result {
+    // Compiled and run at once, outside of any transaction: SQLite wants it so.
+    try db.execute(sql: isDurable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL")
+    var result: Result?
+    try db.inTransaction(.immediate) {
+      result = try body(db)
+      return .commit
+    }
+    guard let result else { throw StorageError(.internalError, "a transaction left no result") }
+    return result
   }
 
   /// Runs `body` on one consistent state of the database.
@@ -214,10 +258,18 @@ package final class SQLiteStorage: Storage {
     let counted = try await write("checking the store", isDurable: true) { db in
       try db.run("UPDATE meta SET value = value + 1 WHERE name = 'checks'")
     }
+    guard !reserve.isTight else {
+      throw StorageError(
+        .full,
+        """
+        the disk of \(configuration.path) is full: no history is recorded; notifications go on by what was kept for them \
+        (\(reserve.isHeld ? "untouched" : "in use")); make room there, the rest goes on by itself within seconds
+        """)
+    }
     guard counted == 1 else {
       throw StorageError(.corrupt, "checking the store \(configuration.path): its own table is damaged")
     }
-    return try await read("checking the store") { [path = configuration.path] db in
+    return try await read("checking the store") { [path = configuration.path, reserve] db in
       func pragma(_ name: String) throws -> Int64 { try Int64.fetchOne(db, sql: "PRAGMA \(name)") ?? 0 }
       let pageBytes = try pragma("page_size")
       let attributes = try? FileManager.default.attributesOfItem(atPath: path + "-wal")
@@ -230,6 +282,7 @@ package final class SQLiteStorage: Storage {
         "journal_mode": .string(try String.fetchOne(db, sql: "PRAGMA journal_mode") ?? ""),
         "size_bytes": .int(try pragma("page_count") * pageBytes),
         "free_bytes": .int(try pragma("freelist_count") * pageBytes),
+        "reserve_bytes": .int(reserve.isHeld ? reserve.bytes : 0),
         "log_bytes": .int((attributes?[.size] as? NSNumber)?.int64Value ?? 0),
       ]
     }

@@ -1,0 +1,198 @@
+internal import FoundationEssentials
+internal import Logging
+internal import Model
+
+/// Looking for the store's return, and bringing the journal to it.
+extension JournaledStorage {
+  /// How an operation went that was brought to the store.
+  private enum Passage {
+    case done
+    /// The store is away again, or cannot take anything now.
+    case later(StorageError)
+    /// Never.
+    case refused(StorageError)
+  }
+
+  /// One at a time.
+  func startWatch() {
+    if watch == nil, !isClosed { watch = Task { await self.watchOver() } }
+  }
+
+  private func watchOver() async {
+    var failures = 0
+    while !Task.isCancelled {
+      if await probe() {
+        // It was only suspected: nothing was journaled.
+        if mode == .present { return watch = nil }
+        mode = .replaying
+        let before = await journal.size.operations
+        if await replay() { return }
+        if Task.isCancelled { break }
+        mode = .away
+        if await journal.size.operations < before { failures = 0 }
+      }
+      failures += 1
+      // The shift is bounded so that it cannot overflow.
+      let pause = min(configuration.shortestPause * (1 << min(failures - 1, 16)), configuration.longestPause)
+      let part = random()
+      _ = try? await clock.sleep(for: pause * (0.5 + 0.5 * (part.isFinite ? min(max(part, 0), 1) : 1)))
+    }
+    watch = nil
+  }
+
+  /// Whether the store answers. While that is not known after the patience of a caller, it counts as away.
+  private func probe() async -> Bool {
+    let (clock, patience) = (clock, configuration.patience)
+    let timer = Task {
+      if (try? await clock.sleep(for: patience)) != nil { self.goAway(Self.overdue) }
+    }
+    defer { timer.cancel() }
+    do throws(StorageError) {
+      _ = try await opened().check()
+      return true
+    } catch {
+      goAway(error.message)
+      logger.debug("the store is still away", metadata: ["error": "\(error)"])
+      return false
+    }
+  }
+
+  /// Brings everything to the store. - Returns: true when the journal is empty and the store present again; false when
+  /// it went away or the task was cancelled.
+  private func replay() async -> Bool {
+    // A late effect of a try that was given up must not come behind what is replayed.
+    while let late = inFlight.values.first { await late.value }
+    while !Task.isCancelled {
+      let seen = generation
+      let items: [JournalItem]
+      do throws(StorageError) {
+        items = try await journal.oldest(samples: configuration.batch)
+      } catch {
+        logger.error("the journal cannot be read; trying again", metadata: ["error": "\(error)"])
+        return false
+      }
+      if items.isEmpty {
+        if journaling > 0 {
+          await withCheckedContinuation { idleWaiters.append($0) }
+        } else if generation == seen {
+          goPresent()
+          return true
+        }
+        continue
+      }
+      do throws(StorageError) {
+        try await bring(items)
+      } catch {
+        logger.warning("the journal waits: an operation did not reach the store", metadata: ["error": "\(error)"])
+        return false
+      }
+    }
+    return false
+  }
+
+  /// In order: samples that follow each other in one step, episodes and messages one by one. Each step is removed as
+  /// soon as the store has confirmed it, so that a crash repeats at most that one.
+  private func bring(_ items: [JournalItem]) async throws(StorageError) {
+    var samples: [Sample] = []
+    var last: Int64?
+    for item in items {
+      if case .append(let more)? = item.operation {
+        samples += more
+        last = item.sequence
+        continue
+      }
+      if let last { try await bring(samples, through: last) }
+      samples = []
+      last = nil
+      switch item.operation {
+      case .record(let episode, let entries, let fence)?:
+        try await bring(episode, entries, fence: fence, item)
+      default:
+        try await setAside(item.sequence, nil, StorageError(.corrupt, "its bytes cannot be read"))
+        try await journal.remove(through: item.sequence)
+      }
+    }
+    if let last { try await bring(samples, through: last) }
+  }
+
+  private func bring(_ samples: [Sample], through sequence: Int64) async throws(StorageError) {
+    try await bring(samples[...], sequence)
+    try await journal.remove(through: sequence)
+  }
+
+  /// Halves what is refused until the sample is found that is meant.
+  private func bring(_ samples: ArraySlice<Sample>, _ sequence: Int64) async throws(StorageError) {
+    if samples.isEmpty { return }
+    let primary = try await opened()
+    switch await passage(of: sequence, { () async throws(StorageError) in try await primary.append(Array(samples)) }) {
+    case .done: return
+    case .later(let error): throw error
+    case .refused(let error):
+      guard samples.count > 1 else {
+        return try await setAside(sequence, .append(Array(samples)), error)
+      }
+      let middle = samples.startIndex + samples.count / 2
+      try await bring(samples[..<middle], sequence)
+      try await bring(samples[middle...], sequence)
+    }
+  }
+
+  private func bring(
+    _ episode: Episode?, _ entries: [QueueEntry], fence: Int64, _ item: JournalItem
+  ) async throws(StorageError) {
+    let primary = try await opened()
+    try await raise(to: fence, primary)
+    switch await passage(
+      of: item.sequence,
+      { () async throws(StorageError) in _ = try await primary.record(episode, queueing: entries) })
+    {
+    case .done: recall.stored(entries)
+    case .later(let error): throw error
+    case .refused(let error): try await setAside(item.sequence, item.operation, error)
+    }
+    try await journal.remove(through: item.sequence)
+  }
+
+  /// What an earlier process accepted is written in that one's name: another instance that has had the gathering since
+  /// is then not overwritten.
+  private func raise(to fence: Int64, _ primary: any Storage) async throws(StorageError) {
+    guard fence > max(self.fence, triedFence), let fenced = (primary as any Sendable) as? any FencedStorage else {
+      return
+    }
+    do throws(StorageError) {
+      try await fenced.raiseFence(to: fence)
+      self.fence = fence
+    } catch  where error.code == .conflict {
+      // Each episode says for itself whether the other instance has it.
+      logger.info("another instance has gathered meanwhile", metadata: ["fence": "\(fence)"])
+    }
+    triedFence = fence
+  }
+
+  private func passage(of sequence: Int64, _ body: () async throws(StorageError) -> Void) async -> Passage {
+    do throws(StorageError) {
+      try await body()
+      return .done
+    } catch {
+      switch error.code {
+      case .conflict: return .refused(error)
+      case .unavailable, .full, .closed: return .later(error)
+      case .corrupt, .internalError:
+        // Perhaps the store's trouble, perhaps the operation's: some tries tell.
+        if stuck?.sequence != sequence { stuck = (sequence, 0) }
+        stuck?.tries += 1
+        return (stuck?.tries ?? 0) < configuration.triesOfOne ? .later(error) : .refused(error)
+      }
+    }
+  }
+
+  private func setAside(
+    _ sequence: Int64, _ operation: JournalOperation?, _ error: StorageError
+  ) async throws(StorageError) {
+    try await journal.setAside(sequence, operation, reason: error.message)
+    outage?.refused += 1
+    logger.warning(
+      "the store refused an operation from the journal; it is set aside",
+      metadata: ["journal.sequence": "\(sequence)", "error": "\(error)"])
+  }
+}
