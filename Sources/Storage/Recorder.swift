@@ -6,7 +6,11 @@ package import Model
 ///
 /// Samples wait in a bounded buffer. Every ``Configuration/interval``, or as soon as ``Configuration/batch`` have come,
 /// they are appended and the retention rules that became due are run. While the store fails they stay, and the next try
-/// waits longer each time. ``run()`` does the work until it is cancelled; ``flush()`` brings away what is left.
+/// waits longer each time. ``run()`` does the work until it is cancelled; ``flush(rollUps:)`` brings away what is left.
+///
+/// What is appended is rolled up by a ``RollUpKeeper``, whose states are stored and whose buckets are pruned from here.
+/// Deletes by age pause after a step of the wall clock, see ``ClockWatch``. Every ``Configuration/sweep`` the roll-ups of
+/// series that get no samples any more are looked through.
 package actor Recorder {
   package struct Configuration: Sendable, Hashable {
     /// Most samples that wait. When full the oldest metric sample goes, events only when nothing else is left; counted
@@ -19,6 +23,8 @@ package actor Recorder {
     package var largestAppend = 2_000
     /// Longest wait between tries while the store fails; it doubles from ``interval``.
     package var longestBackoff: Duration = .seconds(30)
+    /// Between looks at roll-ups that nobody adds to; the first comes after a tenth of it.
+    package var sweep: Duration = .seconds(3600)
     package init() {}
   }
 
@@ -35,6 +41,12 @@ package actor Recorder {
     package var waiting = 0
     /// Why the last append or prune failed; `nil` once one succeeded.
     package var lastError: StorageError?
+    package var rollUps = RollUpKeeper.Counters()
+    /// Steps of the wall clock of more than 2 s.
+    package var clockSteps = 0
+    package var lastClockStep: ClockWatch.Step?
+    /// Nothing is deleted for its age now, because the wall clock was set forward.
+    package var agesArePaused = false
     package init() {}
   }
 
@@ -43,10 +55,14 @@ package actor Recorder {
   private let clock: any Clock<Duration>
   private let now: @Sendable () -> Date
   private let limits: (@Sendable (String) -> HistoryLimits)?
+  private let rollUps: RollUpKeeper?
+  private let uptime: @Sendable () -> Duration
 
   private var buffer: SampleBuffer
   private var planner = RetentionPlanner()
   private var counters = Counters()
+  private var watch = ClockWatch()
+  private var nextSweep: Duration
   private var failuresInARow = 0
   /// One append at a time; who comes meanwhile waits here: `run` and the callers of `flush`, no more.
   private var isAppending = false
@@ -58,15 +74,20 @@ package actor Recorder {
   ///   - limits: the caps of a target, by name; `nil`: nothing is ever pruned from here.
   ///   - clock: paces the flushes.
   ///   - now: the time of day, for caps by age.
+  ///   - rollUps: rolls up what is appended; nil: nobody does. It belongs to this recorder alone.
   package init(
     store: any Storage, configuration: Configuration = .init(), clock: any Clock<Duration> = ContinuousClock(),
-    now: @escaping @Sendable () -> Date = { Date() }, limits: (@Sendable (String) -> HistoryLimits)? = nil
+    now: @escaping @Sendable () -> Date = { Date() }, limits: (@Sendable (String) -> HistoryLimits)? = nil,
+    rollUps: RollUpKeeper? = nil
   ) {
     self.store = store
     self.configuration = configuration
     self.clock = clock
     self.now = now
     self.limits = limits
+    self.rollUps = rollUps
+    uptime = clock.uptime()
+    nextSweep = configuration.sweep / 10
     self.buffer = SampleBuffer(capacity: max(1, configuration.capacity))
   }
 
@@ -78,27 +99,40 @@ package actor Recorder {
   }
 
   package var statistics: Counters {
-    var result = counters
-    result.waiting = buffer.count
-    result.dropped = buffer.droppedCount
-    return result
+    get async {
+      let rollUps = await rollUps?.statistics
+      var result = counters
+      result.waiting = buffer.count
+      result.dropped = buffer.droppedCount
+      result.clockSteps = watch.stepCount
+      result.lastClockStep = watch.lastStep
+      result.agesArePaused = watch.isPaused(at: uptime())
+      if let rollUps { result.rollUps = rollUps }
+      return result
+    }
   }
 
-  /// Flushes until cancelled. What still waits then is left for ``flush()``.
+  /// Flushes until cancelled. What still waits then is left for ``flush(rollUps:)``.
   package func run() async {
     while !Task.isCancelled {
       if failuresInARow > 0 || buffer.count < configuration.batch { await wait() }
       if Task.isCancelled { return }
       _ = await appendNext()
+      await keepUp()
     }
   }
 
-  /// Brings away all that waits now. - Returns: false when the store failed; the rest stays in the buffer.
-  package func flush() async -> Bool {
+  /// Brings away all that waits now.
+  /// - Parameter rollUps: where the roll-ups of all series stand as well, so that they can be read up to now.
+  /// - Returns: false when the store failed; the rest stays in memory.
+  package func flush(rollUps: Bool = true) async -> Bool {
     while !buffer.isEmpty {
       if await !appendNext() { return false }
     }
-    return true
+    guard rollUps, let keeper = self.rollUps else { return true }
+    await begin()
+    defer { end() }
+    return await keeper.saveAll()
   }
 
   private func wait() async {
@@ -115,19 +149,27 @@ package actor Recorder {
     self.pause = nil
   }
 
+  /// One at a time. ``end()`` has to follow.
+  private func begin() async {
+    while isAppending { await withCheckedContinuation { waiters.append($0) } }
+    isAppending = true
+  }
+
+  private func end() {
+    isAppending = false
+    let woken = waiters
+    waiters = []
+    for waiter in woken { waiter.resume() }
+  }
+
   /// Appends the oldest that wait. - Returns: false when the store failed.
   private func appendNext() async -> Bool {
-    while isAppending { await withCheckedContinuation { waiters.append($0) } }
+    await begin()
+    defer { end() }
     // Others may have emptied it meanwhile.
     let batch = buffer.lend(configuration.largestAppend)
     if batch.isEmpty { return true }
-    isAppending = true
-    defer {
-      isAppending = false
-      let woken = waiters
-      waiters = []
-      for waiter in woken { waiter.resume() }
-    }
+    await rollUps?.prepare(batch)
     do {
       try await store.append(batch)
       buffer.settle(stored: true)
@@ -141,18 +183,69 @@ package actor Recorder {
       counters.lastError = error
       return false
     }
+    await rollUps?.fold(batch)
+    await rollUps?.saveDue()
     await prune(after: batch)
     return true
   }
 
+  /// What is due although nothing came.
+  private func keepUp() async {
+    watch.look(wall: now(), uptime: uptime())
+    guard let rollUps else { return }
+    await begin()
+    defer { end() }
+    await rollUps.saveDue()
+    await prune(after: [])
+    guard uptime() >= nextSweep else { return }
+    nextSweep = uptime() + configuration.sweep
+    await sweep(rollUps)
+  }
+
   private func prune(after batch: [Sample]) async {
     guard let limits else { return }
-    let rules = planner.rules(after: batch, limits: limits, now: now())
+    watch.look(wall: now(), uptime: uptime())
+    let closed = await rollUps?.takeClosed() ?? []
+    var rules = planner.rules(
+      after: batch, closed: closed, limits: limits, now: now(), agesArePaused: watch.isPaused(at: uptime()))
     if rules.isEmpty { return }
+    if let rollUps {
+      let withheld = await rollUps.withheld(rules)
+      if !withheld.isEmpty {
+        planner.forget(withheld)
+        let isWithheld = Set(withheld)
+        rules.removeAll { isWithheld.contains($0) }
+        if rules.isEmpty { return }
+      }
+    }
     do {
       counters.pruned += try await store.prune(rules)
     } catch {
       planner.forget(rules)
+      counters.lastError = error
+    }
+  }
+
+  /// Roll-ups of series that get no samples any more: a target that was removed leaves nothing behind in the end.
+  private func sweep(_ rollUps: RollUpKeeper) async {
+    await rollUps.forget(unusedFor: configuration.sweep)
+    guard let limits, !watch.isPaused(at: uptime()) else { return }
+    let now = now()
+    do {
+      for type in SampleType.allCases where type.isRollUp {
+        let left = await rollUps.unused(try await store.series(type: type, target: nil))
+        let rules = left.map { series in
+          let plan = RollUpPlan(limits: limits(series.target))
+          return RetentionRule(series, type: type, keep: .since(now - max(0, plan.age(type).timeInterval)))
+        }
+        var rest = rules[...]
+        while !rest.isEmpty, !Task.isCancelled {
+          counters.pruned += try await store.prune(Array(rest.prefix(500)))
+          rest = rest.dropFirst(500)
+        }
+        await rollUps.closeOld(left)
+      }
+    } catch {
       counters.lastError = error
     }
   }

@@ -5,8 +5,8 @@ package import Model
 ///
 /// RT and events are capped by count: a rule is due when more than a tenth of the cap has come since the last one, and
 /// at the first sight of a history, because what an earlier process left is unknown. Roll-ups are capped by age: at
-/// most one rule a minute for each. Rules are only decided here; a rule that failed to run comes again with
-/// ``forget(_:)``.
+/// most one rule a minute for each, and none while ages cannot be trusted (see ``ClockWatch``). Rules are only decided
+/// here; a rule that failed to run comes again with ``forget(_:)``.
 package struct RetentionPlanner: Sendable {
   private struct Key: Hashable {
     var series: Series
@@ -33,10 +33,13 @@ package struct RetentionPlanner: Sendable {
 
   /// - Parameters:
   ///   - samples: what was just appended, successfully.
+  ///   - closed: histories to which buckets were added.
   ///   - limits: the limits of a target, by its name.
-  /// - Returns: the rules to run now, in the order in which their series stand in `samples`.
+  ///   - agesArePaused: whether nothing may go for its age now.
+  /// - Returns: the rules to run now, in the order in which their series stand in `samples`, then in `closed`.
   package mutating func rules(
-    after samples: [Sample], limits: (String) -> HistoryLimits, now: Date
+    after samples: [Sample], closed: [RollUpHistory] = [], limits: (String) -> HistoryLimits, now: Date,
+    agesArePaused: Bool = false
   ) -> [RetentionRule] {
     var added: [Key: Int] = [:]
     var order: [Key] = []
@@ -44,9 +47,14 @@ package struct RetentionPlanner: Sendable {
       let key = Key(series: sample.series, type: sample.type)
       if added.updateValue((added[key] ?? 0) + 1, forKey: key) == nil { order.append(key) }
     }
+    for history in closed {
+      let key = Key(series: history.series, type: history.type)
+      if added.updateValue((added[key] ?? 0) + 1, forKey: key) == nil { order.append(key) }
+    }
     var limitsByTarget: [String: HistoryLimits] = [:]
     var rules: [RetentionRule] = []
     for key in order {
+      if agesArePaused, key.type.isRollUp { continue }
       let target = key.series.target
       let limit = limitsByTarget[target] ?? limits(target)
       limitsByTarget[target] = limit

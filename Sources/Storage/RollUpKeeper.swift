@@ -7,7 +7,7 @@ package import Model
 /// The open buckets of a series are kept in memory and brought to the store when one closes, when half of what the
 /// series' RT cap keeps is not in the stored state, and after ``Configuration/interval`` at the latest. A series that is
 /// seen for the first time is caught up from its stored state and the RT samples that came after it: so a crash loses
-/// nothing, because ``mayPrune(_:)`` keeps those samples until the state is stored.
+/// nothing, because ``withheld(_:)`` keeps those samples until the state is stored.
 ///
 /// Around each append the caller says ``prepare(_:)`` and, when it succeeded, ``fold(_:)``, then ``saveDue()``. Late
 /// samples (not newer than what is in) are folded by `prepare`, together with a note that they are, so that a sample that
@@ -58,9 +58,9 @@ package actor RollUpKeeper {
   let store: any Storage & RollUpStorage
   let configuration: Configuration
   let plan: @Sendable (String) -> RollUpPlan
-  private let isWhole: @Sendable () async -> Bool
+  let isWhole: @Sendable () async -> Bool
   let wall: @Sendable () -> Int64
-  private let uptime: @Sendable () -> Duration
+  let uptime: @Sendable () -> Duration
 
   var standings: [Series: RollUpStanding] = [:]
   var counters = Counters()
@@ -155,8 +155,10 @@ package actor RollUpKeeper {
     }
   }
 
-  /// Whether a rule may run now: raw samples have to stay until the stored state has them.
-  package func mayPrune(_ rule: RetentionRule) -> Bool {
+  /// Those of the rules that must not run now: raw samples have to stay until the stored state has them.
+  package func withheld(_ rules: [RetentionRule]) -> [RetentionRule] { rules.filter { !mayPrune($0) } }
+
+  private func mayPrune(_ rule: RetentionRule) -> Bool {
     guard rule.type == .realTime else { return true }
     guard let standing = standings[rule.series] else { return false }
     switch rule.keep {
@@ -164,9 +166,6 @@ package actor RollUpKeeper {
     case .since: return standing.unsavedCount == 0
     }
   }
-
-  /// Whether samples of this series came within the last hour or two.
-  package func isLive(_ series: Series) -> Bool { standings[series] != nil }
 
   // MARK: Storing
 
@@ -263,6 +262,13 @@ package actor RollUpKeeper {
     }
   }
 
+  /// Forgets all series, stored or not: this instance begins to gather again after another did. What comes next is
+  /// caught up from the store.
+  package func reset() {
+    for series in Array(standings.keys) { drop(series) }
+    (dirty, dirtyHead, urgent) = ([], 0, [])
+  }
+
   /// Forgets series that were not used for `duration`; those that are not stored yet stay.
   package func forget(unusedFor duration: Duration) {
     let now = uptime()
@@ -272,7 +278,7 @@ package actor RollUpKeeper {
   }
 
   /// Makes room for `count` more series. - Returns: how many may come.
-  private func makeRoom(for count: Int) async -> Int {
+  func makeRoom(for count: Int) async -> Int {
     let over = standings.count + count - configuration.capacity
     guard over > 0 else { return count }
     // A tenth more, so that this is not done for every one.
@@ -289,105 +295,6 @@ package actor RollUpKeeper {
     counters.lost += standing.lostBuckets
   }
 
-  // MARK: First sight
-
-  private func takeUp(_ unseen: [Series]) async {
-    guard !isPausing, await isWhole() else { return }
-    let room = await makeRoom(for: unseen.count)
-    var rest = unseen.prefix(room)
-    while !rest.isEmpty {
-      let part = Array(rest.prefix(500))
-      rest = rest.dropFirst(part.count)
-      do throws(StorageError) {
-        let states = try await states(part)
-        for series in part { standings[series] = try await caughtUp(series, states[series]) }
-        note(nil)
-      } catch {
-        // They are looked at again when their next samples come; RT keeps what came meanwhile.
-        return note(error)
-      }
-    }
-  }
-
-  private func states(_ series: [Series]) async throws(StorageError) -> [Series: RollUpState] {
-    do throws(StorageError) {
-      return try await store.rollUpStates(series)
-    } catch  where error.code == .corrupt {
-      // One that is damaged must not stop the others; it begins anew from what RT has.
-      var states: [Series: RollUpState] = [:]
-      for one in series {
-        do throws(StorageError) {
-          states[one] = try await store.rollUpStates([one])[one]
-        } catch  where error.code == .corrupt {
-          counters.failures += 1
-          counters.lastError = error
-        }
-      }
-      return states
-    }
-  }
-
-  private func caughtUp(_ series: Series, _ state: RollUpState?) async throws(StorageError) -> RollUpStanding {
-    var standing = RollUpStanding(series)
-    if let state {
-      do throws(StorageError) {
-        standing = try RollUpStanding(series, state)
-      } catch {
-        counters.failures += 1
-        counters.lastError = error
-      }
-      if standing.lastVariable == nil, let newest = try await newestVariable(series, before: nil) {
-        standing.remember(variable: newest)
-      }
-    }
-    let variable = plan(series.target).variableSeconds
-    standing.lastUsed = uptime()
-    // Pages are found from the newest back, and taken in from the oldest on.
-    var ends: [SampleKey?] = [nil]
-    var isFirst = true
-    while let end = ends.last {
-      let page = try await page(series, after: standing.through, before: end)
-      if isFirst, page.count < configuration.page {
-        take(page, standing, variable)
-        ends = []
-        break
-      }
-      isFirst = false
-      guard page.count >= configuration.page, let first = page.first else { break }
-      let key = SampleKey(first)
-      if let end, end <= key { break }
-      ends.append(key)
-    }
-    for end in ends.reversed() {
-      take(try await page(series, after: standing.through, before: end), standing, variable)
-    }
-    touch(standing)
-    return standing
-  }
-
-  /// The newest raw samples between two keys, oldest first.
-  private func page(
-    _ series: Series, after: SampleKey?, before: SampleKey?
-  ) async throws(StorageError) -> [Sample] {
-    try await store.samples(
-      SampleQuery(
-        series, since: after.map { StoredTime.date(second: $0.second, millisecond: 0) },
-        until: before.map { StoredTime.date(second: $0.second &+ 1, millisecond: 0) }, limit: configuration.page)
-    ).filter { sample in
-      let key = SampleKey(sample)
-      return after.map { key > $0 } ?? true && before.map { key < $0 } ?? true
-    }
-  }
-
-  private func take(_ samples: [Sample], _ standing: RollUpStanding, _ variable: Int64) {
-    for sample in samples {
-      let key = SampleKey(sample)
-      if let through = standing.through, key <= through { continue }
-      if standing.fold(key, sample.value, variable: variable) { makeUrgent(standing) }
-      if sample.value != nil { counters.folded += 1 }
-    }
-  }
-
   // MARK: Bookkeeping
 
   func touch(_ standing: RollUpStanding) {
@@ -397,7 +304,7 @@ package actor RollUpKeeper {
     dirty.append((standing.series, now))
   }
 
-  private func makeUrgent(_ standing: RollUpStanding) {
+  func makeUrgent(_ standing: RollUpStanding) {
     if standing.isUrgent { return }
     standing.isUrgent = true
     urgent.append(standing.series)
