@@ -41,6 +41,7 @@ package final class MongoStorage: Sendable {
   let changes: DocumentChanges
   /// The epoch in whose name this handle writes episodes and roll-up states; 0 before one was raised.
   let fenceValue = Locked<Int64>(0)
+  let queueMemory = QueueMemory()
   /// The store's address for messages.
   package var place: String { pool.address.place }
   var fence: Int64 { fenceValue.withLock { $0 } }

@@ -1,5 +1,4 @@
 internal import CMongoC
-internal import FoundationEssentials
 internal import Storage
 
 /// A `mongodb://` address with the settings that we make on purpose; it owns libmongoc's own copy of it.
@@ -77,8 +76,7 @@ final class MongoAddress: @unchecked Sendable {
 
   /// Looked for in the text: a wrong address must not get its password into a message.
   private static func holdsPassword(_ text: String) -> Bool {
-    guard let scheme = text.range(of: "://") else { return false }
-    let rest = text[scheme.upperBound...]
+    let rest = text.drop { $0 != "/" }.drop { $0 == "/" }
     let authority = rest.prefix { $0 != "/" && $0 != "?" }
     guard let at = (authority.contains("@") ? authority : rest).lastIndex(of: "@") else { return false }
     return rest[..<at].contains(":")

@@ -58,7 +58,9 @@ final class MongoConnection {
     mongoc_server_description_destroy(description)
 
     let mode: Mode = own == nil ? .plain : .read
-    var reply = try retrying { try run(limited(command), mode: mode, session: session, server: own == nil ? 0 : server) }
+    var reply = try retrying {
+      try run(limited(command), mode: mode, session: session, server: own == nil ? 0 : server)
+    }
     let name = command.firstKey ?? ""
     while true {
       guard let cursor = reply["cursor"]?.documentValue, let id = cursor["id"]?.int64Value,

@@ -32,7 +32,7 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
   private static let authentication: UInt32 = 11
 
   var description: String { message }
-  private var isServer: Bool { domain == Self.server }
+  var isServer: Bool { domain == Self.server }
 
   var isDuplicateKey: Bool { isServer && (code == 11000 || code == 11001 || code == 12582) }
   var isTransient: Bool { labels.contains("TransientTransactionError") }
@@ -41,8 +41,10 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
   /// No server could be asked at all.
   var isUnreachable: Bool { domain == Self.selection }
   /// The name or the password is wrong, or they do not allow this.
-  var isRefusal: Bool { domain == Self.client && code == Int32(MONGOC_ERROR_CLIENT_AUTHENTICATE.rawValue)
-    || domain == UInt32(MONGOC_ERROR_SCRAM.rawValue) || isServer && (code == 18 || code == 13) }
+  var isRefusal: Bool {
+    domain == Self.client && code == Int32(MONGOC_ERROR_CLIENT_AUTHENTICATE.rawValue)
+      || domain == UInt32(MONGOC_ERROR_SCRAM.rawValue) || isServer && (code == 18 || code == 13)
+  }
   var isNetwork: Bool { domain == Self.network }
   /// MongoDB has no such thing: change streams on a standalone, a command of a newer version.
   var isUnsupported: Bool { isServer && (code == 115 || code == 40573 || code == 59 || code == 166) }
@@ -100,7 +102,17 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
   }
 }
 
+/// Error codes of the server that more than one file names.
+enum MongoCodes {
+  static let duplicateKey: Int32 = 11000
+}
+
 extension MongoFailure {
+  /// Whether a store's error is a refusal of the user, which waiting does not mend.
+  static func isRefusal(_ error: StorageError) -> Bool {
+    error.rawCode == 18 || error.rawCode == 13 || error.rawCode == 11
+  }
+
   init(_ error: inout bson_error_t, reply: BSON?) {
     var labels: Set<String> = []
     if let list = reply?["errorLabels"]?.arrayValue, let values = try? list.values() {

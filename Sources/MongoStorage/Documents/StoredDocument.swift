@@ -1,0 +1,54 @@
+internal import Model
+
+/// Documents as they stand in their collection: `{_id, …fields}`.
+enum StoredDocument {
+  /// The id that people see: text as it is, an ObjectId as hex, a number in digits.
+  static func id(_ value: BSONValue?) -> String? {
+    switch value {
+    case .string(let text): text
+    case .objectID(let id): id.hex
+    case .int32(let number): String(number)
+    case .int64(let number): String(number)
+    case .double(let number): Int64(exactly: number).map { String($0) }
+    default: nil
+    }
+  }
+
+  /// nil: its `_id` is nothing that can be named.
+  static func read(_ kind: DocumentKind, _ document: BSON) throws -> Document? {
+    guard let id = id(document["_id"]) else { return nil }
+    var fields = try document.fields()
+    fields["_id"] = nil
+    // The collection is the kind.
+    fields["kind"] = nil
+    return Document(kind: kind, id: id, fields: fields)
+  }
+
+  /// Matches a document by what people call it.
+  ///
+  /// A target that another tool made has an ObjectId; one from a file that names no `_id` is called by its name. So a
+  /// target is also found by its name, where its `_id` is an ObjectId.
+  static func filter(_ kind: DocumentKind, id: String, _ writer: inout BSONWriter) {
+    writer.array("$or") { alternatives in
+      alternatives.document { $0.document("_id") { $0.array("$in") { ids(id, &$0) } } }
+      if kind == .targets {
+        alternatives.document {
+          $0.string("target", id)
+          $0.document("_id") { $0.string("$type", "objectId") }
+        }
+      }
+    }
+  }
+
+  private static func ids(_ id: String, _ writer: inout BSONWriter) {
+    writer.string("", id)
+    if let objectID = BSONObjectID(hex: id) { writer.objectID("", objectID) }
+    if let number = Int64(id), String(number) == id { writer.int("", number) }
+  }
+
+  /// The whole document under the `_id` that it has in the collection.
+  static func write(_ fields: [String: Value], id: BSONValue, _ writer: inout BSONWriter) {
+    writer.value("_id", id)
+    writer.fields(fields.filter { $0.key != "_id" })
+  }
+}
