@@ -102,7 +102,7 @@ extension QueueWorker {
       return []
     }
     if message.identity.kind.tellsFiring {
-      let episode = try await context.storage.queue(QueueQuery(episode: message.identity.episode, limit: 500))
+      let episode = try await context.storage.entries(telling: message.identity.episode)
       let isOver = episode.contains {
         MessageKind(name: $0.kind) == .resolved && $0.option == entry.option && $0.recipient == entry.recipient
       }

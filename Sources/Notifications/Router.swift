@@ -127,7 +127,7 @@ package actor Router {
   /// firing went by an alternate.
   private func behindEarlier(_ entries: [QueueEntry], message: Message, at now: Date) async throws -> [QueueEntry] {
     // Newest first. More entries than the bound: the oldest are not seen, and the firing's key stands in for them.
-    let earlier = try await storage.queue(QueueQuery(episode: message.identity.episode, limit: 500))
+    let earlier = try await storage.entries(telling: message.identity.episode)
       .filter { MessageKind(name: $0.kind).tellsFiring }
     var result = entries
     // Who was told of the beginning is told of the end, and nobody else: whatever the document says by now.

@@ -71,12 +71,7 @@ package actor SelfNotices {
   }
 
   private func ways() async throws -> [[NotificationOptions]] {
-    let all = try await directory.options().filter { $0.isEnabled && notifiers[$0.type] != nil }
-    if names.isEmpty {
-      return all.filter { $0.selector == .generic }.sorted { $0.id < $1.id }.map { [$0] }
-    }
-    let byName = Dictionary(all.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-    return names.map { $0.compactMap { byName[$0] } }.filter { !$0.isEmpty }
+    SelfWays(names: names, notifiers: notifiers).choose(from: try await directory.options())
   }
 
   private func message(_ notice: Notice, heldBack: Int, at time: Date) -> Message {
