@@ -122,7 +122,7 @@ extension QueueSession {
         _ = try connection.write(command)
         return true
       } catch let error as MongoFailure where error.isDuplicateKey {
-        guard error.message.contains(QueueNames.conditionIndex) else { return false }
+        guard error.message.contains("index: \(QueueNames.conditionIndex)") else { return false }
       }
     }
     return false

@@ -78,7 +78,9 @@ extension QueueSession {
         let count = fulfil(outbox, at: .promised)
         return min(count, documents.count)
       } catch let error as MongoFailure where error.isDuplicateKey {
-        if error.message.contains(QueueNames.conditionIndex) { throw StorageRefusal.secondOpenEpisode(episode.id) }
+        if error.message.contains("index: \(QueueNames.conditionIndex)") {
+          throw StorageRefusal.secondOpenEpisode(episode.id)
+        }
         if isLast { throw StorageRefusal.fenced("the episode \(episode.id)") }
       }
     }
