@@ -62,7 +62,8 @@ private final class BSONNode {
     case let value as Double: writer.double(key, value)
     case let value as Date: writer.date(key, value)
     case let value as Value: writer.value(key, value)
-    case let value as [UInt8]: writer.binary(key, value)
+    // An empty array of anything passes as an empty one of bytes.
+    case let value as [UInt8] where T.self == [UInt8].self: writer.binary(key, value)
     case let value as Data: writer.binary(key, Array(value))
     default:
       let node = BSONNode()
