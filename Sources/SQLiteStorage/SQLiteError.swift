@@ -4,6 +4,16 @@ internal import Storage
 
 /// One place that says what SQLite's result codes mean to us. Codes: https://www.sqlite.org/rescode.html
 enum SQLiteError {
+  /// Whether there was no room for it.
+  static func isFull(_ error: any Error) -> Bool {
+    storageError(error, doing: "", path: "").code == .full
+  }
+
+  /// What history hears while the disk is full.
+  static func tight(_ doing: String) -> StorageError {
+    StorageError(.full, "\(doing): the disk is full, what is left is kept for notifications; make room on that disk")
+  }
+
   /// - Parameters:
   ///   - doing: what was tried, in a person's words.
   ///   - path: the database file.

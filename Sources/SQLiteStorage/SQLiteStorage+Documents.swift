@@ -47,7 +47,7 @@ extension SQLiteStorage {
   }
 
   package func mergeDetectedSpecs(_ specs: [String: Value], targetID: String) async throws(StorageError) {
-    try await write("storing detected specs", isDurable: false) { db in
+    try await write("storing detected specs", isDurable: false, room: .spare) { db in
       guard let old = try Self.document(.targets, id: targetID, db) else { return }
       var new = old
       new.merge(detectedSpecs: specs)

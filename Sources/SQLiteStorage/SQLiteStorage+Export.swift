@@ -100,8 +100,8 @@ extension SQLiteStorage: PortableStorage {
       items = page.items
     }
     let first = after[0] == 0 ? Int64.min : after[1]
-    // At least one, so that there is a place to go on from.
-    let room = max(1, limit - items.count)
+    let room = limit - items.count
+    if room < 1 { return StorePage(items: items, next: PortableCursor.text(["1", "\(Int64.min)", "0", "0"])) }
     let found = try await read("reading roll-ups") { db in
       try db.rows(
         """
@@ -110,7 +110,7 @@ extension SQLiteStorage: PortableStorage {
         """, [first, room + 1], Self.series)
     }
     let here = Array(found.prefix(room))
-    let states = try await (self as any Storage as? any RollUpStorage)?.rollUpStates(here.map(\.series)) ?? [:]
+    let states = try await rollUpStates(here.map(\.series))
     for (_, series) in here {
       if let state = states[series] { items.append(.rollUpState(series, state)) }
     }

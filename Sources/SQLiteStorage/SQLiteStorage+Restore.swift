@@ -22,13 +22,12 @@ extension SQLiteStorage {
       return count
     }
     // After the buckets, as always.
-    guard !states.isEmpty, let keeper = self as any Storage as? any RollUpStorage else { return count }
-    let known = try await keeper.rollUpStates(states.map(\.0))
+    let known = states.isEmpty ? [:] : try await rollUpStates(states.map(\.0))
     var updates: [RollUpUpdate] = []
     for (series, state) in states where known[series] == nil {
       updates.append(RollUpUpdate(series: series, closed: [], state: state))
     }
-    if !updates.isEmpty { try await keeper.store(updates) }
+    if !updates.isEmpty { try await store(updates) }
     count += updates.count
     return count
   }

@@ -44,7 +44,7 @@ extension SQLiteStorage: RollUpStorage {
 
   package func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
     if updates.isEmpty { return }
-    try await write("storing roll-ups", isDurable: false) { [fence] db in
+    try await write("storing roll-ups", isDurable: false, room: .spare) { [fence] db in
       let fence = fence.value
       for update in updates {
         let id = try Self.makeID(of: update.series, db)

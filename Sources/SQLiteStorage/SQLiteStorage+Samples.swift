@@ -43,7 +43,7 @@ enum StoredNames {
 extension SQLiteStorage {
   package func append(_ samples: [Sample]) async throws(StorageError) {
     if samples.isEmpty { return }
-    try await write("storing samples", isDurable: false) { db in
+    try await write("storing samples", isDurable: false, room: .spare) { db in
       var known: [Series: Int64] = [:]
       for sample in samples where !sample.type.isRollUp {
         let series = try known[sample.series] ?? Self.makeID(of: sample.series, db)

@@ -79,7 +79,7 @@ package final class SQLiteStorage: Storage {
       store: configuration.path, bytes: configuration.reserveBytes, pause: configuration.reservePause)
     do {
       pool = try Self.openPrepared(configuration, logger)
-    } catch where SQLiteError.isFull(error) && reserve.giveUp() {
+    } catch let error where SQLiteError.isFull(error) && reserve.giveUp() {
       // A full disk must not keep the service from starting.
       pool = try Self.openPrepared(configuration, logger)
     }
@@ -201,9 +201,12 @@ package final class SQLiteStorage: Storage {
         answer(
           Swift.Result {
             if reserve.isTight, reserve.look(), room == .spare { throw SQLiteError.tight(doing) }
+            if let limit = reserve.newLogLimit(usual: Self.checkpointPages) {
+              try db.execute(sql: "PRAGMA wal_autocheckpoint = \(limit)")
+            }
             do {
               return try Self.transaction(db, isDurable, body)
-            } catch where SQLiteError.isFull(error) && !isLimited {
+            } catch let error where SQLiteError.isFull(error) && !isLimited {
               guard room == .reserve, reserve.giveUp() else {
                 reserve.becomeTight()
                 throw error

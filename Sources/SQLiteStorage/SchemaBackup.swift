@@ -84,15 +84,3 @@ enum SchemaBackup {
       "\(doing), the copy before a change of the schema: \(String(cString: strerror(code)))", rawCode: Int(code))
   }
 }
-
-/// What a file system has left for this user.
-enum FreeSpace {
-  /// - Returns: `nil` when it cannot be told.
-  static func bytes(at path: String) -> Int64? {
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-    var facts = statvfs()
-    guard statvfs(folder, &facts) == 0 else { return nil }
-    let (bytes, isTooMuch) = UInt64(facts.f_bavail).multipliedReportingOverflow(by: UInt64(facts.f_frsize))
-    return isTooMuch ? .max : Int64(clamping: bytes)
-  }
-}
