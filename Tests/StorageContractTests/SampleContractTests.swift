@@ -117,6 +117,66 @@ struct SampleContractTests {
     #expect(try await store.series(type: .realTime, target: nil) == [ram])
   }
 
+  @Test("of a roll-up's type are left out: they come another way", arguments: StoreKind.allCases)
+  func rollUpTypes(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let store = fixture.store
+    let raw = sample(cpu, 1)
+    let rolled = [SampleType.variable, .hour, .day].map { Sample(series: cpu, type: $0, at: time(), value: 1) }
+    try await store.append([rolled[0], raw] + rolled)
+    try await store.append(rolled)
+    for type in SampleType.allCases {
+      #expect(try await store.samples(SampleQuery(cpu, type: type)) == (type == .realTime ? [raw] : []))
+      #expect(try await store.series(type: type, target: nil) == (type == .realTime ? [cpu] : []))
+    }
+  }
+
+  @Test("come back with every kind of value as it was", arguments: StoreKind.allCases)
+  func values(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let values: [Value] = [
+      .null, true, false, 0, -1, .int(.max), .int(.min), 0.1, 3.0, -0.0, .double(.infinity), "", "a\u{0}b",
+      "é\u{1F4A5}",
+      .date(time(0.125)), [], [:], [1, 1.0, "1", .null, [[]]],
+      ["": 1, "$set": 2, "a.b": 3, "0": ["$x": [:]], "a\n": "\n", "Z": 1, "z": 2],
+    ]
+    let samples = values.enumerated().map { sample(cpu, Double($0), $1) }
+    try await fixture.store.append(samples)
+    #expect(try await fixture.store.samples(SampleQuery(cpu)) == samples)
+    try await fixture.store.append([sample(cpu, 100, .double(.nan))])
+    #expect(try await fixture.store.latest(cpu, type: .realTime)?.value?.number?.isNaN == true)
+  }
+
+  @Test(
+    "with a value that cannot be stored leave an error in its place, and hold up none that came with it",
+    arguments: StoreKind.allCases.filter(\.isOnDisk))
+  func deepValue(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    var deep: Value = 1
+    for _ in 0..<300 { deep = [deep] }
+    let good = sample(cpu, 1)
+    try await fixture.store.append([sample(cpu, 0, deep), good])
+    let stored = try await fixture.store.samples(SampleQuery(cpu))
+    #expect(stored.count == 2 && stored.last == good)
+    #expect(stored.first?.at == time() && stored.first?.value == nil)
+    #expect(stored.first?.error?.hasPrefix("the value is nested deeper than") == true)
+  }
+
+  @Test("come in any number at once", arguments: StoreKind.allCases)
+  func many(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    // More than one command takes.
+    let all = (0..<10_500).map { sample(cpu, Double($0), .int(Int64($0))) }
+    try await fixture.store.append(all + all.suffix(300))
+    #expect(try await fixture.store.samples(SampleQuery(cpu, limit: 20_000)) == all)
+    #expect(try await fixture.store.prune([RetentionRule(cpu, type: .realTime, keep: .newest(10))]) == 10_490)
+    #expect(try await fixture.store.samples(SampleQuery(cpu)) == Array(all.suffix(10)))
+  }
+
   @Test("written a hundred times over the cap stay within it all the way", arguments: StoreKind.allCases)
   func hundredfold(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()

@@ -6,11 +6,26 @@ import Storage
 import TestKit
 import Testing
 
+@testable import MongoStorage
+
 /// The stores that have to behave the same.
 enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
   case memory, sqlite
+  /// A replica set of one member, and a server alone: without change streams and transactions.
+  case mongo, mongoStandalone
+
+  /// Those that can be tested here: without a mongod, and outside of CI, the MongoDB store is left out.
+  static let allCases: [StoreKind] = {
+    if isMongoExpected { return [.memory, .sqlite, .mongo, .mongoStandalone] }
+    print("MongoDB is left out: \(MongoServer.absence)")
+    return [.memory, .sqlite]
+  }()
+
+  static var isMongoExpected: Bool { MongoServer.isExpected }
 
   var testDescription: String { rawValue }
+  var isOnDisk: Bool { self != .memory }
+  var isMongo: Bool { self == .mongo || self == .mongoStandalone }
 
   func make() async throws -> StoreFixture {
     switch self {
@@ -19,6 +34,12 @@ enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
       let folder = try TemporaryDirectory("store")
       return StoreFixture(
         store: try await openSQLite(folder), folder: folder, another: { try await openSQLite(folder) })
+    case .mongo, .mongoStandalone:
+      // One server for all tests of the process, a database for each.
+      let server = try await MongoServer.shared(self == .mongo ? .replicaSet(1) : .standalone)
+      let uri = server.uri(database: MongoServer.freshDatabase("contract"))
+      let store = try await openMongo(uri)
+      return StoreFixture(store: store, folder: nil, another: { try await openMongo(uri) }, mongo: store)
     }
   }
 }
@@ -29,9 +50,47 @@ struct StoreFixture {
   let folder: TemporaryDirectory?
   /// A second handle of the same store, as another process has it; nil where there can be none.
   var another: (@Sendable () async throws -> any Storage)?
+  var mongo: MongoStorage?
 
   /// For the end of a test: until there the folder must not go away.
-  func end() { withExtendedLifetime(folder) {} }
+  func end() {
+    withExtendedLifetime(folder) {}
+    guard let mongo else { return }
+    // Nobody waits for it: the database goes with the server.
+    Task.detached {
+      try? await mongo.pool.run("dropping the database") { connection in
+        _ = try connection.administer(BSON { $0.int32("dropDatabase", 1) })
+      }
+      await mongo.close()
+    }
+  }
+
+  /// Brings what was written into the data files.
+  func checkpoint() async throws {
+    try await mongo?.pool.run("writing a checkpoint") { connection in
+      _ = try connection.read(BSON { $0.int32("fsync", 1) }, database: "admin")
+    }
+  }
+
+  /// What the store takes on disk: of MongoDB its collections and their indexes, of SQLite the database file without its
+  /// log, which has a bound of its own.
+  func bytes() async throws -> Int64 {
+    try await checkpoint()
+    if let mongo {
+      return try await mongo.pool.run("measuring") { connection in
+        let statistics = try connection.read(BSON { $0.int32("dbStats", 1) })
+        let (data, indexes) = (statistics["storageSize"], statistics["indexSize"])
+        return Int64((data?.doubleValue ?? 0) + (indexes?.doubleValue ?? 0))
+      }
+    }
+    guard let folder else { return 0 }
+    let attributes = try FileManager.default.attributesOfItem(atPath: folder.file("syscrap.db"))
+    return (attributes[.size] as? NSNumber)?.int64Value ?? 0
+  }
+}
+
+func openMongo(_ uri: String) async throws -> MongoStorage {
+  try await MongoStorage.open(.init(uri: uri), logger: Logger(label: "test"))
 }
 
 func openSQLite(_ folder: TemporaryDirectory, maximumBytes: Int64? = nil) async throws -> SQLiteStorage {

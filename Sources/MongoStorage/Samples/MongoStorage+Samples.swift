@@ -33,7 +33,8 @@ extension MongoStorage {
           }
           : connection.newestSamples(limit, of: series, type: query.type, in: window)
       }
-      return Array(found.sorted(by: SampleQuery.isListedBefore).suffix(limit))
+      // Oldest first before sorting, which keeps the order of equals: of two in one place, one without `n` is the older.
+      return Array(found.reversed().sorted(by: SampleQuery.isListedBefore).suffix(limit))
     }
   }
 
