@@ -54,19 +54,20 @@ package struct Service: Sendable {
   package func run(documents: [Document] = []) async throws -> End {
     let locks = try configuration.locks()
     defer { withExtendedLifetime(locks) {} }
-    let storage = try await Stores.open(configuration, logger: logger)
+    let stores = try await Stores.openForService(configuration, logger: logger)
     do {
-      let end = try await run(storage, documents)
-      await storage.close()
+      let end = try await run(stores, documents)
+      await stores.storage.close()
       return end
     } catch {
-      await storage.close()
+      await stores.storage.close()
       throw error
     }
   }
 
-  private func run(_ storage: any Storage, _ documents: [Document]) async throws -> End {
-    let parts = try Parts(configuration: configuration, storage: storage, registry: registry, logger: logger)
+  private func run(_ stores: Stores.ForService, _ documents: [Document]) async throws -> End {
+    let storage = stores.storage
+    let parts = try Parts(configuration: configuration, stores: stores, registry: registry, logger: logger)
     try await Self.seed(documents, parts.desk)
     let token = try Self.token(configuration)
     let (reloading, reloads) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -83,7 +84,11 @@ package struct Service: Sendable {
     let gateway = Self.gateway(configuration, token: token, operations, logger, onReady)
     let (root, poke) = Plantation(parts: parts, gateway: gateway, surroundings: surroundings, stop: stop).root()
     await operations.plant(root, poke: poke)
-    await parts.board.preset((try? await storage.episodes(reaction: nil, openOnly: true, limit: 100_000)) ?? [])
+    if parts.leadership.isShared {
+      await parts.board.standBy(parts.leadership.role.detail)
+    } else {
+      await parts.board.preset((try? await storage.episodes(reaction: nil, openOnly: true, limit: 100_000)) ?? [])
+    }
 
     logger.info(
       "Started",
@@ -250,6 +255,8 @@ extension Configuration {
   var storeName: String {
     switch store {
     case .sqlite(let path): "sqlite:\(path)"
+    // Hosts and database; options are not what a person asks for here.
+    case .mongodb(let uri): String(uri.prefix { $0 != "?" })
     }
   }
 

@@ -8,7 +8,8 @@ package struct ReactionEnvironment: Sendable {
   package var targets: @Sendable () async -> [Target]
   /// What is gathered on a target and how often; nil while nothing is known of it.
   package var plan: @Sendable (_ target: String) async -> AggregationPlan?
-  /// Where announcements go. It throws when they could not be stored; they are handed over again then.
+  /// Where announcements go. It throws when they could not be stored; they are handed over again then, unless it was
+  /// ``Superseded``.
   package var announce: @Sendable (Announcement) async throws -> Void
 
   package init(
@@ -21,4 +22,11 @@ package struct ReactionEnvironment: Sendable {
     self.plan = plan
     self.announce = announce
   }
+}
+
+/// The announcement was refused for good: somebody else has told the news of this condition, or may tell it alone. What
+/// the reaction remembers is not what is stored, so it begins anew from the store.
+package struct Superseded: Error, Sendable, CustomStringConvertible {
+  package var description: String
+  package init(_ description: String) { self.description = description }
 }

@@ -33,6 +33,8 @@ package actor ReactionWorker: Supervised {
   private var retryAt: Duration?
   private var lastTick: Duration?
   private var hasSaidBound = false
+  /// Somebody else told the news: nothing is decided before the open episodes were read again.
+  private var isSuperseded = false
   /// The last announcement could not be stored: that is logged once.
   private var isRefused = false
 
@@ -113,6 +115,7 @@ package actor ReactionWorker: Supervised {
   private func begin() async throws {
     let now = time.now()
     machines = [:]
+    isSuperseded = false
     for episode in try await environment.history.openEpisodes(reaction: reaction.id).sorted(by: { $0.since < $1.since })
     {
       // Of two open episodes of one condition the older is the true one.
@@ -292,6 +295,7 @@ package actor ReactionWorker: Supervised {
       machines[key] = machine
       return
     }
+    if isSuperseded { return }
     if announcement.kind != .silent { announcement.episode.recent = await recent(key, condition) }
     // A life that was replaced hands over nothing: its successor decides.
     guard isCurrent(), !Task.isCancelled else { return }
@@ -301,6 +305,7 @@ package actor ReactionWorker: Supervised {
       isRefused = false
     } catch {
       retryAt = time.now().uptime + Self.retryInterval
+      if error is Superseded { isSuperseded = true }
       logger.log(
         level: isRefused ? .debug : .warning, "An announcement could not be stored; it is decided again",
         metadata: ["error": "\(error)"])
@@ -347,7 +352,18 @@ package actor ReactionWorker: Supervised {
     for key in machines.keys where targets[key.target] == nil && machines[key]?.episode == nil { machines[key] = nil }
     if let due = retryAt, due <= now.uptime {
       retryAt = nil
-      await reconsiderNewest()
+      if isSuperseded { await beginAnew() } else { await reconsiderNewest() }
+    }
+  }
+
+  /// What is remembered is not what is stored: everything is read again. A store that is away is asked again later.
+  private func beginAnew() async {
+    logger.notice("Somebody else told this news; beginning anew from the store")
+    do {
+      try await begin()
+    } catch {
+      isSuperseded = true
+      retryAt = time.now().uptime + Self.retryInterval
     }
   }
 

@@ -198,7 +198,6 @@ internal import Testing
       lines(reading.problems) == [
         "syscrap.yaml:2: configuration: stat_dir: unknown field \"stat_dir\" (did you mean state_dir?)",
         "syscrap.yaml:1: configuration: store: the URI carries a password (write store_username and store_password_file beside it)",
-        "syscrap.yaml:1: configuration: store: this build has no MongoDB store yet (use the embedded one: sqlite:state/syscrap.db)",
         "syscrap.yaml:7: configuration: ssh.password: a secret must not stand in a document (write password_file: the secret stays in a file or comes from a command)",
         "syscrap.yaml:4: configuration: ssh.usr: unknown field \"usr\" (did you mean user?)",
         "syscrap.yaml:5: configuration: ssh.host_key_policy: host keys are always checked (write strict or accept-new; a changed key is never accepted)",
@@ -253,7 +252,7 @@ internal import Testing
     arguments: [
       ("state/x.db", "the store's kind is missing"), ("'sqlite:'", "the store names no file"),
       ("sqlit:x", "unknown kind of store \"sqlit\""),
-      ("mongodb://db/x", "this build has no MongoDB store yet"), ("5", "expected text, found a number"),
+      ("mongodb://db", "the URI names no database"), ("5", "expected text, found a number"),
     ])
   func stores(text: String, reason: String) throws {
     let reading = try load("store: \(text)\n")

@@ -13,7 +13,10 @@ internal import Transfer
 /// Everything the service is made of, made once and handed on. ``Plantation`` puts the lives among it into a tree.
 struct Parts: Sendable {
   let configuration: Configuration
-  let storage: any Storage
+  let storage: any WholeStorage
+  /// The store behind its journal, where it has one.
+  let journaled: JournaledStorage?
+  let leadership: Leadership
   let logger: Logger
   let registry: PrometheusRegistry
   let clock: any Clock<Duration> = ContinuousClock()
@@ -24,6 +27,8 @@ struct Parts: Sendable {
   let engine: TransferEngine
   let book: DocumentBook
   let desk: DocumentDesk
+  /// Must be told when this instance begins to gather after another: ``RollUpKeeper/reset()``.
+  let rollUps: RollUpKeeper
   let recorder: Recorder
   let board = FleetBoard()
   let pipeline: Pipeline
@@ -35,14 +40,20 @@ struct Parts: Sendable {
   let trouble: TroubleDesk
 
   init(
-    configuration: Configuration, storage: any Storage, registry: PrometheusRegistry, logger: Logger
+    configuration: Configuration, stores: Stores.ForService, registry: PrometheusRegistry, logger: Logger
   ) throws {
     self.configuration = configuration
+    let (storage, journaled) = (stores.storage, stores.journaled)
     self.storage = storage
+    self.journaled = journaled
     self.registry = registry
     self.logger = logger
     let (now, clock, host) = (now, clock, ProcessName.host)
     instance = "\(host)/\(ProcessName.pid)"
+    leadership = Leadership(
+      shared: stores.shared, owner: "\(instance)/\(UUID().uuidString.prefix(8).lowercased())", clock: clock,
+      factory: registry,
+      logger: logger)
     pool = BlockingPool(named: "files", threads: 2)
     loops = try EventLoopGroup(count: 2)
     engine = try TransferEngine(logger: logger)
@@ -50,9 +61,12 @@ struct Parts: Sendable {
     desk = DocumentDesk(storage: storage, checks: .standard)
     trouble = TroubleDesk(logger: logger, now: now)
 
-    let (book, board, trouble) = (book, board, trouble)
+    let (book, board, trouble, leadership) = (book, board, trouble, leadership)
     let limits = LimitsBoard()
-    recorder = Recorder(store: storage, clock: clock, now: now, limits: { limits[$0] })
+    rollUps = RollUpKeeper(
+      store: storage, clock: clock, now: now, plan: { limits.plan($0) },
+      isWhole: { await journaled?.status.condition ?? .present == .present })
+    recorder = Recorder(store: storage, clock: clock, now: now, limits: { limits.plan($0).limits }, rollUps: rollUps)
     let notifiers = BuiltIn.notifiers(engine, host: host)
     let doorbell = Doorbell()
     let directory = Directory(
@@ -61,7 +75,8 @@ struct Parts: Sendable {
     let router = Router(
       storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell, report: report, logger: logger)
     pipeline = Pipeline(
-      storage: storage, recorder: recorder, board: board, exchange: SampleExchange(), book: book, router: router)
+      storage: storage, recorder: recorder, board: board, exchange: SampleExchange(), book: book, router: router,
+      leadership: leadership)
     notices = SelfNotices(
       storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell,
       notify: configuration.notices.notify ?? [], host: host, logger: logger, now: now)
@@ -84,7 +99,9 @@ struct Parts: Sendable {
         outlet: { await pipeline.take($0) },
         report: { name, new in
           facts.set(new, for: name)
-          guard let id = await book.snapshot.targets[name]?.id, let fields = new.value.fields else { return }
+          guard leadership.role.isActive, let id = await book.snapshot.targets[name]?.id,
+            let fields = new.value.fields
+          else { return }
           do {
             try await storage.mergeDetectedSpecs(fields, targetID: id)
           } catch {
@@ -111,11 +128,14 @@ extension Notificator.Settings {
   }
 }
 
-/// The history limits of every target, readable without waiting.
+/// What history every target keeps, readable without waiting.
 final class LimitsBoard: Sendable {
-  private let limits = Locked<[String: HistoryLimits]>([:])
-  subscript(target: String) -> HistoryLimits { limits.withLock { $0[target] } ?? HistoryLimits() }
-  func set(_ new: [String: HistoryLimits]) { limits.withLock { $0 = new } }
+  private let plans = Locked<[String: RollUpPlan]>([:])
+  func plan(_ target: String) -> RollUpPlan { plans.withLock { $0[target] } ?? RollUpPlan() }
+  func set(_ new: [String: AggregationPlan]) {
+    let plans = new.mapValues { RollUpPlan(limits: $0.limits, variable: $0.variable) }
+    self.plans.withLock { $0 = plans }
+  }
 }
 
 /// What each host last told of itself in this run: newer than what the documents held when they were read.

@@ -17,6 +17,7 @@ struct Pipeline: Sendable {
   let exchange: SampleExchange
   let book: DocumentBook
   let router: Router
+  let leadership: Leadership
 
   /// Aggregation's outlet.
   func take(_ samples: [Sample]) async {
@@ -28,11 +29,18 @@ struct Pipeline: Sendable {
   /// What reactions know of the world.
   var environment: ReactionEnvironment {
     ReactionEnvironment(
-      history: StoreHistory(storage) { _ = await recorder.flush() },
+      history: StoreHistory(storage) { _ = await recorder.flush(rollUps: false) },
       targets: { await Array(book.snapshot.targets.values) },
       plan: { await book.snapshot.plans[$0] },
       announce: { announcement in
-        try await router.route(announcement)
+        // An instance that stands back hands over nothing: the one that gathers now decides.
+        guard leadership.role.isActive else { throw Superseded("this instance stands by") }
+        do {
+          try await router.route(announcement)
+        } catch let error as StorageError where error.code == .conflict {
+          await leadership.doubt()
+          throw Superseded(error.message)
+        }
         await board.take(announcement)
       })
   }

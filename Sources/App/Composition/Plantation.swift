@@ -1,11 +1,13 @@
 internal import Aggregation
-internal import FoundationEssentials
+internal import Foundation
 internal import Gateway
 internal import Logging
 internal import Model
 internal import Notifications
+internal import Reactions
 internal import Storage
 internal import Supervision
+internal import Threads
 
 /// The supervision tree, on one screen. One-for-one at the root; the order is drain before spring, so that stopping in
 /// reverse order first closes the sources and last the store.
@@ -25,24 +27,22 @@ struct Plantation {
     let reactors = branch("Reactor", intensity: wide)
     let targets = populator("AggregatorPopulator", of: aggregators, desired: desiredTargets)
     let reactions = populator("ReactorPopulator", of: reactors, desired: desiredReactions)
+    let poke: @Sendable () async -> Void = {
+      await targets.poke()
+      await reactions.poke()
+    }
     let root = Supervisor(
       Self.rootName, intensity: Intensity(restarts: 10, period: .seconds(60)),
       children: [
-        store(), Notificator.spec(parts.workers, settings: parts.notificatorSettings),
+        store(), Notificator.spec(parts.workers, settings: parts.notificatorSettings), leadership(poke),
         ChildSpec(id: "Reactor", kind: .supervisor, backoff: Backoff()) { _ in reactors },
         ChildSpec(id: "Aggregator", kind: .supervisor, backoff: Backoff()) { _ in aggregators },
         ChildSpec(id: "AggregatorPopulator", backoff: Backoff()) { _ in targets },
         ChildSpec(id: "ReactorPopulator", backoff: Backoff()) { _ in reactions },
-        documents(), trouble(), alive(), restartWatch(),
+        documents(), trouble(), outage(), alive(), restartWatch(),
         gatewayChild(),
       ], surroundings: surroundings)
-    return (
-      root,
-      {
-        await targets.poke()
-        await reactions.poke()
-      }
-    )
+    return (root, poke)
   }
 
   static let rootName = "Root"
@@ -56,12 +56,58 @@ struct Plantation {
   // MARK: Branches
 
   private func store() -> ChildSpec {
-    let recorder = parts.recorder
+    let parts = parts
     return ChildSpec(id: "Store", shutdown: .deadline(.seconds(8)), backoff: Backoff()) { _ in
       Routine {
-        await recorder.run()
+        if parts.leadership.isShared {
+          await Self.recordWhileActive(parts)
+        } else {
+          await parts.recorder.run()
+        }
         // What was gathered until now is brought away before the store closes.
-        _ = await recorder.flush()
+        _ = await parts.recorder.flush()
+      }
+    }
+  }
+
+  /// Only who gathers records, rolls up and deletes what is old.
+  private static func recordWhileActive(_ parts: Parts) async {
+    while !Task.isCancelled {
+      guard parts.leadership.role.isActive else {
+        guard (try? await parts.clock.sleep(for: .milliseconds(200))) != nil else { return }
+        continue
+      }
+      await withTaskGroup(of: Void.self) { group in
+        group.addTask { await parts.recorder.run() }
+        group.addTask {
+          while parts.leadership.role.isActive, (try? await parts.clock.sleep(for: .seconds(1))) != nil {}
+        }
+        await group.next()
+        group.cancelAll()
+      }
+      // Observations that were made are worth keeping, whoever gathers now.
+      if !Task.isCancelled { _ = await parts.recorder.flush(rollUps: false) }
+    }
+  }
+
+  /// Stops after whatever gathers and reacts, and before the store: the lease is given back when nothing is left to do.
+  private func leadership(_ poke: @escaping @Sendable () async -> Void) -> ChildSpec {
+    let parts = parts
+    return ChildSpec(id: "Leadership", shutdown: .deadline(.seconds(8)), backoff: Backoff()) { _ in
+      guard parts.leadership.isShared else { return nil }
+      return Routine {
+        try await parts.leadership.run(
+          Leadership.Hooks(
+            prepare: { () async throws(StorageError) in
+              let open = try await parts.storage.episodes(reaction: nil, openOnly: true, limit: 100_000)
+              await parts.rollUps.reset()
+              await parts.board.lead(open: open)
+            },
+            changed: { role in
+              if !role.isActive { await parts.board.standBy(role.detail) }
+              await poke()
+            },
+            finish: { _ = await parts.recorder.flush() }))
       }
     }
   }
@@ -79,7 +125,13 @@ struct Plantation {
   private var desiredTargets: @Sendable () async throws -> [ChildSpec] {
     let parts = parts
     return {
-      let snapshot = try await parts.refresh()
+      guard parts.leadership.role.isActive else {
+        // Whoever stands by reads the documents only to show them and to deliver by them.
+        _ = try? await parts.refresh()
+        return []
+      }
+      let snapshot = try await parts.current()
+      guard parts.leadership.role.isActive else { return [] }
       let wanted = snapshot.targets.values.sorted { $0.name < $1.name }.map { target in
         AggregationTarget(
           target: target, plan: snapshot.plans[target.name] ?? AggregationPlan(),
@@ -92,9 +144,18 @@ struct Plantation {
   private var desiredReactions: @Sendable () async throws -> [ChildSpec] {
     let parts = parts
     return {
-      let snapshot = try await parts.refresh()
-      _ = try await parts.reactions.closeOrphans(snapshot)
-      return await parts.reactions.children(snapshot)
+      guard parts.leadership.role.isActive else { return [] }
+      let snapshot = try await parts.current()
+      do {
+        _ = try await parts.reactions.closeOrphans(snapshot)
+      } catch is Superseded {
+        // Somebody else ended them, or gathers by now; the next round sees.
+      } catch let error as StorageError where error.code == .unavailable && parts.leadership.isShared {
+        // They are ended when the store is back.
+      }
+      let role = parts.leadership.role
+      // Whoever takes over again begins from the store: another may have decided in between.
+      return role.isActive ? await parts.reactions.children(snapshot, epoch: role.epoch) : []
     }
   }
 
@@ -109,7 +170,7 @@ struct Plantation {
   }
 
   private func trouble() -> ChildSpec {
-    let (trouble, notices, clock) = (parts.trouble, parts.notices, parts.clock)
+    let (trouble, notices, clock, leadership) = (parts.trouble, parts.notices, parts.clock, parts.leadership)
     return ChildSpec(id: "Problems", backoff: Backoff(), heartbeat: .seconds(120)) { context in
       Routine {
         var told: Set<String> = []
@@ -117,6 +178,8 @@ struct Plantation {
           context.beat()
           try await clock.sleep(for: .seconds(10))
           await trouble.say()
+          // What is wrong with the documents is told by one instance.
+          guard leadership.role.isActive else { continue }
           let refused = await trouble.all().filter { $0.level == .refused }
           for problem in refused where told.insert(problem.description).inserted {
             // Once for each problem; the notices themselves see that no document has more than one an hour.
@@ -132,6 +195,43 @@ struct Plantation {
       }
     }
   }
+
+  /// Says that the store is away, by a path that does not need it.
+  private func outage() -> ChildSpec {
+    let parts = parts
+    let path = parts.configuration.stateDirectory + "/outage"
+    return ChildSpec(id: "OutageNotice", backoff: Backoff(), heartbeat: .seconds(180)) { context in
+      guard let journaled = parts.journaled else { return nil }
+      let notice = OutageNotice(
+        parts.workers,
+        surroundings: OutageNotice.Surroundings(
+          status: { await journaled.status },
+          isSpeaker: {
+            let role = parts.leadership.role
+            if role.isActive || role == .beginning { return true }
+            // The one that should speak may have gone together with the store.
+            guard let since = await journaled.status.outage?.since else { return false }
+            return parts.now().timeIntervalSince(since) > Self.silence
+          },
+          load: {
+            let read = try? await parts.pool.run { FileManager.default.contents(atPath: path) }
+            return read.flatMap { $0 }.map(Array.init)
+          },
+          save: { bytes in
+            do {
+              try await parts.pool.run { try PrivateFile.write(String(decoding: bytes, as: UTF8.self), to: path) }
+            } catch {
+              parts.logger.warning(
+                "What the notice of an outage has to remember could not be written down",
+                metadata: ["error": "\(error)"])
+            }
+          }), notify: parts.configuration.notices.notify ?? [], host: ProcessName.host, beat: { context.beat() })
+      return Routine { try await notice.run() }
+    }
+  }
+
+  /// Seconds after which an instance that stands by says what the active one should have said.
+  private static let silence: TimeInterval = 300
 
   private func alive() -> ChildSpec {
     let (configuration, clock, pool, trouble) = (parts.configuration.alive, parts.clock, parts.pool, parts.trouble)
@@ -206,11 +306,20 @@ struct Persistent: Supervised {
 }
 
 extension Parts {
+  /// The documents as they are in the store; while one on another machine is away, as they were last known.
+  func current() async throws -> DocumentBook.Snapshot {
+    do {
+      return try await refresh()
+    } catch let error as StorageError where error.code == .unavailable && leadership.isShared {
+      return try await book.known()
+    }
+  }
+
   /// The documents as they are in the store now, told to everyone who keeps a copy.
   func refresh() async throws -> DocumentBook.Snapshot {
     let (snapshot, isNew) = try await book.refresh()
     if isNew {
-      limits.set(snapshot.plans.mapValues(\.limits))
+      limits.set(snapshot.plans)
       await board.keep(only: Set(snapshot.targets.keys))
       await trouble.set(documents: snapshot.problems)
     }

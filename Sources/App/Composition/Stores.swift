@@ -2,17 +2,60 @@ internal import Aggregation
 internal import Foundation
 package import Logging
 internal import Model
+internal import MongoStorage
 internal import Notifications
 internal import SQLiteStorage
 package import Storage
+internal import Transfer
+
+/// A store with everything that stores can do.
+package typealias WholeStorage = Storage & RollUpStorage & LeaseStorage & FencedStorage & PortableStorage
 
 /// Opens the store that the configuration names.
 package enum Stores {
-  package static func open(_ configuration: Configuration, logger: Logger) async throws(StorageError) -> any Storage {
+  /// For a command: the store as it is.
+  /// - Throws: `unavailable` when it is away.
+  package static func open(_ configuration: Configuration, logger: Logger) async throws(StorageError)
+    -> any WholeStorage
+  {
     switch configuration.store {
     case .sqlite(let path):
       return try await SQLiteStorage.open(SQLiteStorage.Configuration(path: path), logger: logger)
+    case .mongodb(let uri): return try await mongo(uri, configuration, logger)
     }
+  }
+
+  /// The store of a running service.
+  struct ForService: Sendable {
+    var storage: any WholeStorage
+    /// The same store, where several instances may use it at the same time.
+    var shared: (any LeaseStorage & FencedStorage)?
+    /// The store behind its journal, where it has one.
+    var journaled: JournaledStorage?
+  }
+
+  /// For the service: a store on another machine has a journal before it and may be away; it is waited for.
+  static func openForService(_ configuration: Configuration, logger: Logger) async throws(StorageError) -> ForService {
+    guard case .mongodb(let uri) = configuration.store else {
+      return ForService(storage: try await open(configuration, logger: logger))
+    }
+    let journal = try await SQLiteJournal.open(path: configuration.journalPath, logger: logger)
+    var settings = JournaledStorage.Configuration()
+    settings.maximumBytes = configuration.journal.maximum
+    let storage = try await JournaledStorage.open(
+      journal: journal, configuration: settings, logger: logger,
+      opening: { () async throws(StorageError) -> any Storage in try await mongo(uri, configuration, logger) })
+    return ForService(storage: storage, shared: storage, journaled: storage)
+  }
+
+  private static func mongo(
+    _ uri: String, _ configuration: Configuration, _ logger: Logger
+  ) async throws(StorageError) -> any WholeStorage {
+    var settings = MongoStorage.Configuration(uri: uri, username: configuration.storeUsername)
+    if let path = configuration.storePasswordFile {
+      settings.password = { String(decoding: try await SecretReader().read(.file(path)).reveal(), as: UTF8.self) }
+    }
+    return try await MongoStorage.open(settings, logger: logger)
   }
 }
 
@@ -21,6 +64,8 @@ extension Configuration {
   package var hasStore: Bool {
     switch store {
     case .sqlite(let path): FileManager.default.fileExists(atPath: path)
+    // Its documents are made by the first that writes one.
+    case .mongodb: true
     }
   }
 }

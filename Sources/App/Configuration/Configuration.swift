@@ -7,6 +7,7 @@ package struct Configuration: Sendable, Hashable {
   package var store: StoreLocation
   package var storeUsername: String?
   package var storePasswordFile: String?
+  package var journal = Journal()
   /// What the service writes for itself: the store by default, its known_hosts, its token.
   package var stateDirectory: String
   package var ssh: SSH
@@ -23,6 +24,14 @@ package struct Configuration: Sendable, Hashable {
   /// Where documents, samples and the queue are kept.
   package enum StoreLocation: Sendable, Hashable {
     case sqlite(path: String)
+    /// Without user and password; options as in MongoDB's connection strings.
+    case mongodb(uri: String)
+  }
+
+  /// What bridges the time while a store that is elsewhere does not answer.
+  package struct Journal: Sendable, Hashable {
+    /// Bytes on disk.
+    package var maximum: Int64 = 1 << 30
   }
 
   /// What counts for targets that do not say otherwise.
@@ -107,6 +116,9 @@ package struct Configuration: Sendable, Hashable {
 
   /// The token that `run` makes at its start, for the command line.
   package var tokenPath: String { stateDirectory + "/token" }
+
+  /// What was gathered and promised while the store was away.
+  package var journalPath: String { stateDirectory + "/journal.db" }
 }
 
 extension Configuration.Listen: CustomStringConvertible {

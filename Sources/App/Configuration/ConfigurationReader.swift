@@ -8,9 +8,8 @@ struct ConfigurationReader {
   func configuration(file: String?) -> Configuration {
     reader.allow(
       only: [
-        "store", "store_username", "store_password_file", "state_dir", "ssh", "self", "http", "population",
-        "notificator",
-        "alive", "restart", "documents", "log",
+        "store", "store_username", "store_password_file", "journal", "state_dir", "ssh", "self", "http", "population",
+        "notificator", "alive", "restart", "documents", "log",
       ],
       advice: [
         "listen": "write http: {listen: …}", "user": "write ssh: {user: …}", "level": "write log: {level: …}",
@@ -21,6 +20,7 @@ struct ConfigurationReader {
     var result = Configuration(base: base, stateDirectory: path(reader, "state_dir"))
     result.file = file
     readStore(into: &result)
+    readJournal(into: &result)
     readSSH(into: &result)
     readHTTP(into: &result)
     readRest(into: &result)
@@ -58,17 +58,41 @@ struct ConfigurationReader {
         reader.problems.warn(
           "store", "sqlite takes no username and no password", hint: "protect the file by its permissions")
       }
-    case "mongodb", "mongodb+srv":
-      if LiteralSecrets.holdsPassword(text) {
-        reader.problems.refuse(
-          "store", "the URI carries a password", hint: "write store_username and store_password_file beside it")
-      }
-      reader.problems.refuse(
-        "store", "this build has no MongoDB store yet", hint: "use the embedded one: sqlite:state/syscrap.db")
+    case "mongodb", "mongodb+srv": readMongoStore(text, into: &result)
     case let scheme:
       reader.problems.refuse(
         "store", "unknown kind of store \(FieldReader.quoted(scheme))",
         hint: NearestName.find(scheme, in: ["sqlite", "mongodb"]).map { "did you mean \($0):?" } ?? example)
+    }
+  }
+
+  private func readMongoStore(_ text: String, into result: inout Configuration) {
+    guard let uri = MongoURI.read(text, base: base, reader.problems) else { return }
+    result.store = .mongodb(uri: uri.text)
+    if uri.user != nil, result.storeUsername != nil, uri.user != result.storeUsername {
+      reader.problems.refuse(
+        "store", "the URI names a user, and store_username another one", hint: "write the user in one place only")
+    }
+    result.storeUsername = result.storeUsername ?? uri.user
+    guard uri.takesPassword else { return }
+    if result.storeUsername != nil, result.storePasswordFile == nil {
+      reader.problems.refuse(
+        "store_password_file", "the store's user has no password",
+        hint: "write store_password_file: PATH of a file with mode 600")
+    }
+    if result.storeUsername == nil, result.storePasswordFile != nil {
+      reader.problems.refuse(
+        "store_username", "there is a password for the store, and no user", hint: "write store_username: NAME")
+    }
+  }
+
+  private func readJournal(into result: inout Configuration) {
+    guard let map = reader.map("journal") else { return }
+    map.allow(
+      only: ["maximum"], advice: ["path": "the journal is journal.db in state_dir", "size": "write maximum: 1GiB"])
+    if let maximum = map.size("maximum", in: 1 << 20...1 << 40) { result.journal.maximum = maximum }
+    if case .sqlite = result.store {
+      reader.problems.warn("journal", "sqlite needs no journal", hint: "it bridges the time while mongodb:// is away")
     }
   }
 

@@ -8,7 +8,8 @@ struct EnvironmentOverrides {
 
   /// Every key that has a value of its own; `ssh.user` is overridden by `SYSCRAP_SSH_USER`.
   static let keys: [String: Shape] = [
-    "store": .store, "store_username": .text, "store_password_file": .path, "state_dir": .path,
+    "store": .store, "store_username": .text, "store_password_file": .path,
+    "journal.maximum": .scalar, "state_dir": .path,
     "ssh.user": .text, "ssh.identity_files": .paths, "ssh.known_hosts": .paths, "ssh.host_key_policy": .text,
     "ssh.allow_exec": .scalar, "self.notify": .names, "http.listen": .text, "http.token_file": .path,
     "population.step": .scalar, "notificator.workers": .scalar, "notificator.max_workers": .scalar,

@@ -2,6 +2,7 @@ internal import Foundation
 internal import Glibc
 internal import Logging
 package import Model
+internal import MongoStorage
 internal import Remote
 internal import SSH
 internal import Storage
@@ -40,7 +41,7 @@ package enum DoctorDesk {
       Finding("configuration", .good, configuration.file ?? "none; the defaults count"))
     findings += keys(configuration) + [state(configuration)]
     let (store, targets) = await store(configuration)
-    findings.append(store)
+    findings += store
     findings.append(clock())
     findings += await reach(targets, configuration)
     return findings
@@ -99,23 +100,35 @@ package enum DoctorDesk {
       : Finding("state", .warning, "\(path) is open to others", remedy: "chmod 700 \(path)")
   }
 
-  private static func store(_ configuration: Configuration) async -> (Finding, [Document]) {
-    do {
+  private static func store(_ configuration: Configuration) async -> ([Finding], [Document]) {
+    do throws(StorageError) {
       let storage = try await Stores.open(
         configuration, logger: Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() })
       let facts = try await storage.check()
       let targets = try await storage.documents(.targets)
+      var more: [Finding] = []
+      if let mongo = storage as? MongoStorage { more.append(clocks(try await mongo.clockDifference())) }
       await storage.close()
       let shown = facts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.text ?? $0.value.json())" }
-      return (Finding("store", .good, "\(configuration.storeName): " + shown.joined(separator: ", ")), targets)
+      return ([Finding("store", .good, "\(configuration.storeName): " + shown.joined(separator: ", "))] + more, targets)
     } catch {
-      return (
-        Finding(
-          "store", .bad, "\(configuration.storeName): \(error.message)", remedy: "check the path in store and its owner"
-        ),
-        []
-      )
+      let remedy =
+        switch configuration.store {
+        case .sqlite: "check the path in store and its owner"
+        case .mongodb:
+          "is mongod running, does the address lead to it, and may store_username read and write this database?"
+        }
+      return ([Finding("store", .bad, "\(configuration.storeName): \(error.message)", remedy: remedy)], [])
     }
+  }
+
+  /// No decision compares clocks of two machines, but people read times that come from both.
+  private static func clocks(_ difference: Double) -> Finding {
+    let seconds = String(format: "%.3f", abs(difference))
+    let found = "the server's clock is \(seconds) s \(difference < 0 ? "behind" : "ahead of") this machine's"
+    return abs(difference) < 2
+      ? Finding("store clock", .good, found)
+      : Finding("store clock", .warning, found, remedy: "let both be set by NTP")
   }
 
   private static func clock() -> Finding {

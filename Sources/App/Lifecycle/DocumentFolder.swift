@@ -16,6 +16,12 @@ struct DocumentFolder: Supervised {
   func run() async throws {
     var last: [Value]?
     while true {
+      // The files of the instance that gathers count; another's may be older.
+      guard parts.leadership.role.isActive else {
+        last = nil
+        try await parts.clock.sleep(for: parts.configuration.population.step)
+        continue
+      }
       let paths = parts.configuration.documents
       let read = try await parts.pool.run { DocumentFiles.read(paths, base: .current) }
       let content = read.documents.map(\.value)

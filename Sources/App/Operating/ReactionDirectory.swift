@@ -22,12 +22,13 @@ actor ReactionDirectory {
     self.logger = logger
   }
 
-  /// The children for the reactions that count now; their identity is the document's id and the digest of its content.
-  func children(_ snapshot: DocumentBook.Snapshot) -> [ChildSpec] {
+  /// The children for the reactions that count now; their identity is the document's id, the digest of its content, and
+  /// the epoch with which this instance gathers.
+  func children(_ snapshot: DocumentBook.Snapshot, epoch: Int64 = 0) -> [ChildSpec] {
     let wanted = snapshot.set.reactionTargets.filter(\.isEnabled)
     let ids = Set(wanted.map(\.id))
     workers = workers.filter { ids.contains($0.key) }
-    return wanted.map { spec($0, digest: snapshot.digest(.reaction_targets, $0.id)) }
+    return wanted.map { spec($0, digest: "\(snapshot.digest(.reaction_targets, $0.id))/\(epoch)") }
   }
 
   func states(of reaction: String) async -> [(key: ConditionKey, state: ConditionState, episode: Episode?)] {

@@ -97,6 +97,7 @@ actor ServiceOperations: Operations {
     let snapshot = await parts.book.snapshot
     if let row = await parts.board.fleet().first(where: { $0["target"]?.text == target }) { fields["now"] = row }
     do {
+      try leading("connecting")
       let facts = try await parts.aggregator.remote(of: target).facts
       fields["connection"] = [
         "address": .string(facts.address), "server": .string(facts.serverBanner),
@@ -105,7 +106,7 @@ actor ServiceOperations: Operations {
         "authentication": .string(facts.authentication), "latency_ms": .double(facts.latency_ms),
       ]
     } catch {
-      fields["connection"] = ["error": .string(error.description)]
+      fields["connection"] = ["error": .string("\(error)")]
     }
     fields["metrics"] = .object(
       Dictionary(
@@ -123,7 +124,7 @@ actor ServiceOperations: Operations {
         return .object(shown)
       })
     fields["episodes"] = .array(
-      await parts.board.openEpisodes().filter { $0.key.target == target }.map(EpisodeDocument.value))
+      try await openEpisodes().filter { $0.key.target == target }.map(EpisodeDocument.value))
     fields["problems"] = .array(await parts.trouble.all().filter { $0.id == name || $0.id == target }.map(\.value))
     return .object(fields)
   }
@@ -144,6 +145,7 @@ actor ServiceOperations: Operations {
     let episodes = try await store { () throws(StorageError) in
       try await self.parts.storage.episodes(reaction: name, openOnly: false, limit: 10)
     }
+    if !parts.leadership.role.isActive { fields["standby"] = .string(parts.leadership.role.detail) }
     fields["last_episodes"] = .array(episodes.map(EpisodeDocument.value))
     fields["problems"] = .array(await parts.trouble.all().filter { $0.id == name }.map(\.value))
     return .object(fields)
@@ -167,6 +169,7 @@ actor ServiceOperations: Operations {
     guard await parts.book.snapshot.targets[target] != nil else {
       throw OperationError(.notFound, "there is no target \"\(target)\"")
     }
+    try leading("exec")
     log("exec", "\(target): \(arguments.first ?? "")")
     do {
       let result = try await parts.aggregator.remote(of: target).run(Command(arguments, environment: [:]))
@@ -237,9 +240,17 @@ actor ServiceOperations: Operations {
     checks["workers"] =
       branches.isEmpty ? "starting" : down.isEmpty ? "ok" : .string("not running: \(down.joined(separator: ", "))")
     let isReady = checks.values.allSatisfy { $0 == "ok" }
-    return (
-      isReady, ["status": isReady ? "ready" : "not ready", "checks": .object(checks), "version": .string(Version.text)]
-    )
+    var report: [String: Value] = [
+      "status": isReady ? "ready" : "not ready", "checks": .object(checks), "version": .string(Version.text),
+    ]
+    let role = parts.leadership.role
+    report["role"] = .string(role.part.rawValue)
+    if parts.leadership.isShared {
+      report["instance"] = .string(parts.leadership.owner)
+      report["holder"] = role.isActive ? .string(parts.leadership.owner) : role.holder.map(Value.string)
+      if !role.detail.isEmpty { report["role_detail"] = .string(role.detail) }
+    }
+    return (isReady, .object(report))
   }
 
   func metricsText() async -> String {
@@ -250,6 +261,23 @@ actor ServiceOperations: Operations {
   }
 
   // MARK: Helpers
+
+  /// Those that are open: as this instance knows them while it gathers, else as they are stored.
+  private func openEpisodes() async throws(OperationError) -> [Episode] {
+    if parts.leadership.role.isActive { return await parts.board.openEpisodes() }
+    return try await store { () throws(StorageError) in
+      try await self.parts.storage.episodes(reaction: nil, openOnly: true, limit: 100_000)
+    }
+  }
+
+  /// What only the instance that gathers can do.
+  private func leading(_ what: String) throws(OperationError) {
+    let role = parts.leadership.role
+    guard role.isActive else {
+      throw OperationError(
+        .unreachable, "this instance stands by (\(role.detail)): \(what) is done by the one that gathers")
+    }
+  }
 
   private func log(_ action: String, _ subject: String) {
     parts.logger.info("Done by hand", metadata: ["action": "\(action)", "subject": "\(subject)"])

@@ -30,6 +30,8 @@ package actor FleetBoard {
     var fullest: String?
   }
 
+  /// Why nothing is gathered here; nil while this instance gathers.
+  private var standby: String?
   private var rows: [String: Row] = [:]
   private var episodes: [String: Episode] = [:]
   private var subscribers: [Int: AsyncStream<Value>.Continuation] = [:]
@@ -59,6 +61,22 @@ package actor FleetBoard {
   /// What was open when the service started.
   package func preset(_ open: [Episode]) {
     for episode in open { episodes[episode.id] = episode }
+  }
+
+  /// This instance gathers from now on, and these episodes are open.
+  package func lead(open: [Episode]) {
+    standby = nil
+    rows = rows.mapValues { _ in Row() }
+    episodes = Dictionary(open.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+    for target in rows.keys.sorted() { publish(["type": "target", "row": row(target)]) }
+  }
+
+  /// Another instance gathers, or nobody does: what this one knew is old.
+  package func standBy(_ detail: String) {
+    standby = detail
+    rows = rows.mapValues { _ in Row() }
+    episodes = [:]
+    for target in rows.keys.sorted() { publish(["type": "target", "row": row(target)]) }
   }
 
   /// Forgets targets that are no longer monitored.
@@ -98,7 +116,7 @@ package actor FleetBoard {
 
   private func note(_ sample: Sample) {
     let target = sample.series.target
-    guard var row = rows[target] else { return }
+    guard standby == nil, var row = rows[target] else { return }
     defer { rows[target] = row }
     guard let value = sample.value else {
       row.lastError = sample.error.map { "\(sample.series.metric): \($0)" }
@@ -147,6 +165,12 @@ package actor FleetBoard {
 
   private func row(_ target: String) -> Value {
     guard let row = rows[target] else { return ["target": .string(target), "state": "unknown"] }
+    if let standby {
+      return [
+        "target": .string(target), "state": "standby", "detail": .string(standby), "firing": 0, "recent": [:],
+        "episodes": [],
+      ]
+    }
     var fields: [String: Value] = ["target": .string(target), "state": .string(row.state)]
     if let detail = row.detail { fields["detail"] = .string(detail) }
     if let since = row.stateSince { fields["since"] = .date(since) }

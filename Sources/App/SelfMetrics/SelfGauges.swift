@@ -31,6 +31,18 @@ struct SelfGauges {
     set("samples_dropped_total", Double(recorder.dropped))
     set("samples_waiting", Double(recorder.waiting))
     set("store_failures_total", Double(recorder.failures))
+    if let journaled = parts.journaled {
+      let status = await journaled.status
+      set("store_away", status.condition == .present ? 0 : 1)
+      set("spool_bytes", Double(status.journal.bytes))
+      set("spool_operations", Double(status.journal.operations))
+      set("spool_oldest_seconds", status.journal.oldest.map { max(0, parts.now().timeIntervalSince($0)) } ?? 0)
+      for kind in JournalLoss.allCases {
+        set("spool_dropped_total", Double(status.journal.dropped[kind] ?? 0), [("kind", kind.rawValue)])
+      }
+      set("spool_refused_total", Double(status.journal.refused))
+    }
+    set("active", parts.leadership.role.isActive ? 1 : 0)
     let fleet = await parts.board.fleet()
     for state in ["connecting", "connected", "failed", "lost", "refused"] {
       set("targets", Double(fleet.count { $0["state"]?.text == state }), [("state", state)])
