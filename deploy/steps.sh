@@ -20,7 +20,7 @@ as_root() {
 }
 
 # What the build needs: the C libraries and how they are found.
-build_packages=(libssh2-1-dev libcurl4-openssl-dev libsqlite3-dev libssl-dev zlib1g-dev pkg-config)
+build_packages=(libssh2-1-dev libcurl4-openssl-dev libmongoc-dev libsqlite3-dev libssl-dev zlib1g-dev pkg-config)
 
 # Installs those of the Debian packages that are missing, and nothing when all are there.
 install_packages() {

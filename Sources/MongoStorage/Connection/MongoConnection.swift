@@ -32,7 +32,7 @@ final class MongoConnection {
   /// Runs a command that changes nothing, and returns its one answer.
   /// - Parameter database: another database, such as `admin`.
   func read(_ command: BSON, database: String? = nil) throws -> BSON {
-    try run(limited(command), database: database, mode: session == nil ? .read : .plain)
+    try retrying { try run(limited(command), database: database, mode: session == nil ? .read : .plain) }
   }
 
   /// Runs `find`, `aggregate` or another command that answers with a cursor, and follows it to its end.
@@ -53,13 +53,16 @@ final class MongoConnection {
     let own = session == nil ? mongoc_client_start_session(client, nil, &error) : nil
     guard let session = session ?? own else { throw failure(&error, nil) }
     defer { if let own { mongoc_client_session_destroy(own) } }
-    guard let description = mongoc_client_select_server(client, false, nil, &error) else { throw failure(&error, nil) }
-    let server = mongoc_server_description_id(description)
-    mongoc_server_description_destroy(description)
-
+    var server: UInt32 = 0
     let mode: Mode = own == nil ? .plain : .read
     var reply = try retrying {
-      try run(limited(command), mode: mode, session: session, server: own == nil ? 0 : server)
+      if own != nil {
+        var error = bson_error_t()
+        guard let chosen = mongoc_client_select_server(client, false, nil, &error) else { throw failure(&error, nil) }
+        server = mongoc_server_description_id(chosen)
+        mongoc_server_description_destroy(chosen)
+      }
+      return try run(limited(command), mode: mode, session: session, server: server)
     }
     let name = command.firstKey ?? ""
     while true {
@@ -88,7 +91,7 @@ final class MongoConnection {
         $0.string("collection", collection)
         $0.int32("batchSize", Self.batch)
       }
-      reply = try run(more, mode: .plain, session: session, server: own == nil ? 0 : server)
+      reply = try run(more, mode: .plain, session: session, server: server)
     }
   }
 
@@ -178,7 +181,12 @@ final class MongoConnection {
     return String(namespace[namespace.index(after: dot)...])
   }
 
+  /// Longest that a first try may have taken for there to be a second: a server that does not answer at all is not
+  /// waited for twice.
+  private static let retryable: Duration = .seconds(3)
+
   private func retrying(isWrite: Bool = false, _ body: () throws -> BSON) throws -> BSON {
+    let began = ContinuousClock.now
     do {
       let reply = try body()
       // A write that was done, but not yet safely, on a primary that is going away.
@@ -188,7 +196,7 @@ final class MongoConnection {
       }
       return reply
     } catch let failure as MongoFailure
-      where session == nil && !failure.isUnreachable && (failure.isRetryable || (!isWrite && failure.isNetwork))
+      where session == nil && failure.isRetryable && ContinuousClock.now - began < Self.retryable
     {
       metrics.retried()
       return try body()

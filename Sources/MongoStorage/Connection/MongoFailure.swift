@@ -37,7 +37,13 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
   var isDuplicateKey: Bool { isServer && (code == 11000 || code == 11001 || code == 12582) }
   var isTransient: Bool { labels.contains("TransientTransactionError") }
   /// A second try may be made; what it does must be the same when the first was done after all.
-  var isRetryable: Bool { labels.contains("RetryableWriteError") }
+  ///
+  /// Label, broken connection, or one of the codes by which a server says that it is going away or is not the primary:
+  /// the label comes only with numbered writes, which ours are not.
+  var isRetryable: Bool {
+    labels.contains("RetryableWriteError") || isNetwork
+      || isServer && [6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436].contains(code)
+  }
   /// No server could be asked at all.
   var isUnreachable: Bool { domain == Self.selection }
   /// The name or the password is wrong, or they do not allow this.
