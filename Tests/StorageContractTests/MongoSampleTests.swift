@@ -161,6 +161,29 @@ struct MongoSampleTests {
     #expect(stored.first?.error?.hasPrefix("the value takes 1782") == true)
   }
 
+  @Test("whose roll-ups do not fit into a document hold up no others")
+  func largeRollUps() async throws {
+    let (fixture, store) = try await open()
+    defer { fixture.end() }
+    let start: Int64 = 1_795_248_000
+    func bucket(_ number: Int64, _ count: Int) -> RollUp {
+      RollUp(type: .variable, start: start + number, length: 1, encoded: Array(repeating: 7, count: count))
+    }
+    // 24 MiB in one hour, and one bucket that is too large by itself.
+    let large = (0..<32).map { bucket($0, 3 << 18) } + [bucket(40, 2 << 20)]
+    let other = Series(target: "web-2", metric: "Vitals.CPU")
+    let state = RollUpState(through: SampleKey(second: start + 50, n: 0), open: [], late: [])
+    try await store.store([
+      RollUpUpdate(series: cpu, closed: large, state: state),
+      RollUpUpdate(series: other, closed: [bucket(0, 5)], state: state),
+    ])
+    #expect(try await store.rollUpStates([cpu, other]) == [cpu: state, other: state])
+    #expect(try await store.rollUps(other, type: .variable, starts: [start]) == [bucket(0, 5)])
+    let stored = try await store.rollUps(cpu, type: .variable, starts: large.map(\.start))
+    #expect(stored.count >= 10 && stored.count < 32)
+    #expect(stored == Array(large.prefix(stored.count)))
+  }
+
   @Test("are found and pruned by the index alone")
   func plans() async throws {
     let (fixture, store) = try await open()

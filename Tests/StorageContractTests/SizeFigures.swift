@@ -96,6 +96,7 @@ struct SizeFigures {
     let sqlite = try await StoreKind.sqlite.make()
     defer { sqlite.end() }
     try await append(all, to: sqlite.store)
+    await sqlite.store.close()
     report("RT in SQLite", count: all.count, bytes: try await sqlite.bytes())
 
     let mongo = try await StoreKind.mongo.make()
@@ -147,16 +148,25 @@ struct SizeFigures {
 
   @Test("of roll-ups: JSON, SQLite, MongoDB's blocks, and one document each")
   func rolledUp() async throws {
-    let bySeries = Dictionary(grouping: samples(targets: Self.targets, perSeries: 60), by: \.series)
     let counts: [(SampleType, Int, Int64)] = [(.variable, 12, 300), (.hour, 72, 3600), (.day, 30, 86_400)]
+    // Each bucket has figures of its own, as many as show what they compress to.
+    let perBucket = 12
+    let bySeries = Dictionary(
+      grouping: samples(targets: 8, perSeries: perBucket * counts.reduce(0) { $0 + $1.1 }), by: \.series)
     let midnight: Int64 = 1_795_248_000 / 86_400 * 86_400
     var updates: [RollUpUpdate] = []
     for (series, samples) in bySeries {
-      var content = RollUpContent()
-      for sample in samples { if let value = sample.value { content.fold(value, key: SampleKey(sample)) } }
+      var rest = samples[...]
       let closed = counts.flatMap { type, count, length in
         (0..<count).map { number in
           let start = midnight + Int64(number) * length
+          var content = RollUpContent()
+          for sample in rest.prefix(perBucket) {
+            guard let value = sample.value else { continue }
+            // Within the bucket.
+            content.fold(value, key: SampleKey(second: start + Int64.random(in: 0..<length), n: 0))
+          }
+          rest = rest.dropFirst(perBucket)
           return RollUp(type: type, start: start, length: length, leaves: content.leaves, layout: content.layout)
         }
       }
@@ -173,6 +183,7 @@ struct SizeFigures {
     let sqlite = try await StoreKind.sqlite.make()
     defer { sqlite.end() }
     try await ((sqlite.store as Any) as? any RollUpStorage)?.store(updates)
+    await sqlite.store.close()
     report("roll-ups in SQLite", count: all.count, bytes: try await sqlite.bytes())
 
     let mongo = try await StoreKind.mongo.make()

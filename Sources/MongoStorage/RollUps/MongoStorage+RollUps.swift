@@ -67,12 +67,13 @@ extension MongoStorage: RollUpStorage {
       rest = rest.dropFirst(part.count)
       try await pool.run("storing roll-ups") { connection in
         try connection.refuseFenced(part.map(\.series), fence: fence)
+        var leftOut = part.reduce(0) { $0 + $1.closed.count { !RollUpCommands.fits($0) } }
         for command in RollUpCommands.blocks(part) {
           let reply = try connection.write(command, ignoring: RollUpCommands.tooLarge)
-          let count = (try reply["writeErrors"]?.arrayValue?.values().count) ?? 0
-          if count > 0 {
-            logger.error("roll-ups do not fit into their document and are left out", metadata: ["count": "\(count)"])
-          }
+          leftOut += try reply["writeErrors"]?.arrayValue?.values().count ?? 0
+        }
+        if leftOut > 0 {
+          logger.error("roll-ups are too large to be stored and are left out", metadata: ["count": "\(leftOut)"])
         }
         for command in RollUpCommands.states(part, fence: fence) {
           do {
@@ -119,32 +120,54 @@ enum RollUpCommands {
   /// What MongoDB says when a document would outgrow 16 MiB. One history must not hold up all.
   static let tooLarge: Set<Int32> = [10334, 17419, 17420]
 
-  /// Puts all closed buckets, those of one block with one statement.
+  /// Bytes that one bucket may take; a larger one is left out. A block of these fits into a document only when they are
+  /// few, see ``tooLarge``.
+  static let bucketBound = 1 << 20
+
+  static func fits(_ rollUp: RollUp) -> Bool { rollUp.encoded.count <= bucketBound }
+
+  /// Puts all closed buckets, those of one block with one statement, or a few when they are large.
   static func blocks(_ updates: [RollUpUpdate]) -> [BSON] {
     var order: [RollUpBlock] = []
-    var buckets: [RollUpBlock: [RollUp]] = [:]
+    // Twice the same start: the last one counts, as if they had been put one after the other.
+    var buckets: [RollUpBlock: [Int64: RollUp]] = [:]
     for update in updates {
-      for rollUp in update.closed {
+      for rollUp in update.closed where fits(rollUp) {
         let block = RollUpBlock(update.series, rollUp.type, of: rollUp.start)
-        if buckets.updateValue((buckets[block] ?? []) + [rollUp], forKey: block) == nil { order.append(block) }
+        if buckets[block] == nil { order.append(block) }
+        buckets[block, default: [:]][rollUp.start] = rollUp
       }
     }
-    return commands(SampleNames.rollUps, order) { block in
+    let statements = order.flatMap { block in
+      parts(buckets[block, default: [:]].values.sorted { $0.start < $1.start }).map { (block: block, rollUps: $0) }
+    }
+    return commands(SampleNames.rollUps, statements) { block, rollUps in
       BSON { writer in
         writer.document("q") { block.writeID(&$0) }
         writer.document("u") { writer in
           writer.document("$set") { writer in
-            // Twice the same start: the last one counts, as if they had been put one after the other.
-            var last: [Int64: RollUp] = [:]
-            for rollUp in buckets[block] ?? [] { last[rollUp.start] = rollUp }
-            for (start, rollUp) in last.sorted(by: { $0.key < $1.key }) {
-              writer.binary(RollUpBlock.path(start, in: block.start), RollUpBlock.bytes(rollUp))
+            for rollUp in rollUps {
+              writer.binary(RollUpBlock.path(rollUp.start, in: block.start), RollUpBlock.bytes(rollUp))
             }
           }
         }
         writer.bool("upsert", true)
       }
     }
+  }
+
+  private static func parts(_ rollUps: [RollUp]) -> [[RollUp]] {
+    var parts: [[RollUp]] = []
+    var bytes = 0
+    for rollUp in rollUps {
+      if parts.isEmpty || bytes + rollUp.encoded.count > bytesBound {
+        parts.append([])
+        bytes = 0
+      }
+      parts[parts.count - 1].append(rollUp)
+      bytes += rollUp.encoded.count
+    }
+    return parts
   }
 
   /// Puts each state, unless one with a higher fence is there: then the upsert meets a key that is taken.

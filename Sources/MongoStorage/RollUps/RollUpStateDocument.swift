@@ -12,7 +12,7 @@ enum RollUpStateDocument {
       writer.int("n", Int64(state.through.n))
     }
     writer.array("open") { writer in
-      for rollUp in state.open {
+      for rollUp in state.open where RollUpCommands.fits(rollUp) {
         writer.document { writer in
           writer.string("type", rollUp.type.rawValue)
           writer.int("start", rollUp.start)

@@ -11,27 +11,41 @@ extension MongoStorage {
       let part = rest.prefix(100)
       rest = rest.dropFirst(part.count)
       count += try await pool.run("pruning samples") { connection in
-        var count = 0
-        var deletes: [BSON] = []
+        var removal = Removal()
         for rule in part {
           if rule.type.isRollUp {
-            count += try connection.pruneRollUps(rule)
+            try connection.pruneRollUps(rule, &removal)
           } else {
-            deletes += try connection.samplesToDelete(rule)
+            removal.samples += try connection.samplesToDelete(rule)
           }
         }
-        if !deletes.isEmpty {
-          count += try connection.write(Prune.delete(SampleNames.aggregations, deletes))["n"]?.intValue ?? 0
-        }
-        return count
+        try removal.flush(connection)
+        return removal.count
       }
     }
     return count
   }
 }
 
-private enum Prune {
-  static func delete(_ collection: String, _ statements: [BSON]) -> BSON {
+/// What is to go: collected over several rules, then done with one command for each collection and kind.
+private struct Removal {
+  /// Delete statements for `aggregations`.
+  var samples: [BSON] = []
+  /// Delete and update statements for `roll_ups`.
+  var blocks: [BSON] = []
+  var trims: [BSON] = []
+  var count = 0
+
+  mutating func flush(_ connection: MongoConnection) throws {
+    if !samples.isEmpty {
+      count += try connection.write(Self.delete(SampleNames.aggregations, samples))["n"]?.intValue ?? 0
+    }
+    if !blocks.isEmpty { _ = try connection.write(Self.delete(SampleNames.rollUps, blocks)) }
+    if !trims.isEmpty { _ = try connection.write(RollUpCommands.update(SampleNames.rollUps, trims)) }
+    (samples, blocks, trims) = ([], [], [])
+  }
+
+  private static func delete(_ collection: String, _ statements: [BSON]) -> BSON {
     BSON { writer in
       writer.string("delete", collection)
       writer.bool("ordered", false)
@@ -56,18 +70,18 @@ extension MongoConnection {
   /// The delete statements that bring one history within its cap; none when it is.
   fileprivate func samplesToDelete(_ rule: RetentionRule) throws -> [BSON] {
     switch rule.keep {
-    case .newest(let limit) where limit <= 0: return [Prune.statement(rule.series, rule.type) { _ in }]
+    case .newest(let limit) where limit <= 0: return [Removal.statement(rule.series, rule.type) { _ in }]
     case .newest(let limit):
       guard let oldest = try oldestToStay(limit, rule) else { return [] }
       return [
-        Prune.statement(rule.series, rule.type) { writer in
+        Removal.statement(rule.series, rule.type) { writer in
           writer.document("tag") { writer in
             // A floor, so that only numbers are meant.
             writer.int("$gte", SampleWindow().tags.lowerBound)
             writer.value("$lt", oldest.tag)
           }
         },
-        Prune.statement(rule.series, rule.type) { writer in
+        Removal.statement(rule.series, rule.type) { writer in
           writer.value("tag", oldest.tag)
           // Those without `n` stand before all others of their second.
           writer.array("$or") { writer in
@@ -80,7 +94,7 @@ extension MongoConnection {
       let bound = StoredTime.milliseconds(date)
       let tag = SampleTag.tag(milliseconds: bound)
       var statements = [
-        Prune.statement(rule.series, rule.type) { writer in
+        Removal.statement(rule.series, rule.type) { writer in
           writer.document("tag") { writer in
             writer.int("$gte", SampleWindow().tags.lowerBound)
             writer.int("$lt", tag)
@@ -89,7 +103,7 @@ extension MongoConnection {
       ]
       if bound % 1000 != 0 {
         statements.append(
-          Prune.statement(rule.series, rule.type) { writer in
+          Removal.statement(rule.series, rule.type) { writer in
             writer.int("tag", tag)
             writer.document("updated") { $0.date("$lt", milliseconds: bound) }
           })
@@ -126,26 +140,28 @@ extension MongoConnection {
 
   // MARK: Roll-ups
 
-  /// - Returns: how many buckets went.
-  fileprivate func pruneRollUps(_ rule: RetentionRule) throws -> Int {
+  fileprivate func pruneRollUps(_ rule: RetentionRule, _ removal: inout Removal) throws {
+    let bound: Int64
     switch rule.keep {
-    case .newest(let limit) where limit <= 0: return try removeBuckets(rule.series, rule.type, before: .max)
+    case .newest(let limit) where limit <= 0: bound = .max
     case .newest(let limit):
       let newest = try newestRollUps(limit, of: rule.series, type: rule.type, in: SampleWindow().starts)
-      guard newest.count == limit, let oldest = newest.last else { return 0 }
-      return try removeBuckets(rule.series, rule.type, before: oldest.start)
-    case .since(let date):
-      let bound = SampleTag.secondUp(StoredTime.milliseconds(date))
-      return try removeBuckets(rule.series, rule.type, before: bound)
+      guard newest.count == limit, let oldest = newest.last else { return }
+      bound = oldest.start
+    case .since(let date): bound = SampleTag.secondUp(StoredTime.milliseconds(date))
     }
+    try removeBuckets(rule.series, rule.type, before: bound, &removal)
   }
 
-  /// Deletes blocks that lie wholly before `bound`, and takes the buckets before it out of the others.
-  private func removeBuckets(_ series: Series, _ type: SampleType, before bound: Int64) throws -> Int {
-    let starts = SampleWindow().starts.lowerBound..<min(bound, SampleWindow().starts.upperBound)
-    var count = 0
-    while !starts.isEmpty {
-      let batch = 50
+  /// Deletes blocks that lie wholly before `bound`, and takes the buckets before it out of the one that it lies in.
+  private func removeBuckets(
+    _ series: Series, _ type: SampleType, before bound: Int64, _ removal: inout Removal
+  ) throws {
+    let all = SampleWindow().starts
+    if bound <= all.lowerBound { return }
+    let starts = all.lowerBound..<min(bound, all.upperBound)
+    let batch = 50
+    while true {
       let documents = try find(
         BSON { writer in
           writer.string("find", SampleNames.rollUps)
@@ -153,19 +169,18 @@ extension MongoConnection {
           writer.document("sort") { $0.int32("_id", 1) }
           writer.limit(batch)
         }, limit: batch)
-      var deletes: [BSON] = []
-      var updates: [BSON] = []
       for document in documents {
         let (block, rollUps) = try RollUpBlock.rollUps(document)
         let old = rollUps.filter { $0.start < bound }
+        removal.count += old.count
         if old.count == rollUps.count {
-          deletes.append(
+          removal.blocks.append(
             BSON { writer in
               writer.document("q") { block.writeID(&$0) }
               writer.int32("limit", 1)
             })
         } else if !old.isEmpty {
-          updates.append(
+          removal.trims.append(
             BSON { writer in
               writer.document("q") { block.writeID(&$0) }
               writer.document("u") { writer in
@@ -175,13 +190,10 @@ extension MongoConnection {
               }
             })
         }
-        count += old.count
       }
-      if !deletes.isEmpty { _ = try write(Prune.delete(SampleNames.rollUps, deletes)) }
-      if !updates.isEmpty { _ = try write(RollUpCommands.update(SampleNames.rollUps, updates)) }
-      // What was deleted is gone from the next look; a full round without deletes cannot come.
-      if documents.count < batch || deletes.isEmpty { break }
+      if documents.count < batch { return }
+      // All but the last of a full round go: the next one begins with what is left.
+      try removal.flush(self)
     }
-    return count
   }
 }
