@@ -381,6 +381,8 @@ package actor ReactionWorker: Supervised {
       if Task.isCancelled { return }
       for condition in reaction.conditions {
         guard let newest = try? await environment.history.newest(metric: condition.metric, target: target.name) else {
+          // Asked again until the store answers: the next sample may be an hour away.
+          retryAt = time.now().uptime + Self.retryInterval
           continue
         }
         await consider(newest.filter { condition.name == nil || condition.name == $0.series.name }, isStored: true)

@@ -182,60 +182,73 @@ extension JournaledStorage: EpisodeMemory {
 // MARK: What stores can do besides
 
 extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, PortableStorage {
-  private func aspect<R: Sendable, Aspect>(
-    _: Aspect.Type, _ need: Need = .reachable, _ body: (Aspect) async throws(StorageError) -> R
-  ) async throws(StorageError) -> R {
-    try await pass(need) { (store) async throws(StorageError) in
-      guard let able = (store as any Sendable) as? Aspect else {
-        throw StorageError(.internalError, "this store cannot do that: \(Aspect.self)")
-      }
-      return try await body(able)
-    }
+  // A cast from what every store is, so that it stays a question also for stores that always can.
+  private static func rollUps(of store: any Sendable) throws(StorageError) -> any RollUpStorage {
+    guard let able = store as? any RollUpStorage else { throw unable("keep roll-ups") }
+    return able
+  }
+
+  private static func leases(of store: any Sendable) throws(StorageError) -> any LeaseStorage {
+    guard let able = store as? any LeaseStorage else { throw unable("keep leases") }
+    return able
+  }
+
+  private static func fences(of store: any Sendable) throws(StorageError) -> any FencedStorage {
+    guard let able = store as? any FencedStorage else { throw unable("keep fences") }
+    return able
+  }
+
+  private static func pages(of store: any Sendable) throws(StorageError) -> any PortableStorage {
+    guard let able = store as? any PortableStorage else { throw unable("be moved") }
+    return able
+  }
+
+  private static func unable(_ what: String) -> StorageError {
+    StorageError(.internalError, "this store cannot \(what)")
   }
 
   /// From a state the samples behind it are read: all of them must be there.
   package func rollUpStates(_ series: [Series]) async throws(StorageError) -> [Series: RollUpState] {
-    try await aspect((any RollUpStorage).self, .complete) { (store) async throws(StorageError) in
-      try await store.rollUpStates(series)
+    try await pass(.complete) { (store) async throws(StorageError) in
+      try await Self.rollUps(of: store).rollUpStates(series)
     }
   }
 
   package func rollUps(_ series: Series, type: SampleType, starts: [Int64]) async throws(StorageError) -> [RollUp] {
-    try await aspect((any RollUpStorage).self) { (store) async throws(StorageError) in
-      try await store.rollUps(series, type: type, starts: starts)
+    try await pass { (store) async throws(StorageError) in
+      try await Self.rollUps(of: store).rollUps(series, type: type, starts: starts)
     }
   }
 
   package func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
-    try await aspect((any RollUpStorage).self) { (store) async throws(StorageError) in try await store.store(updates) }
+    try await pass { (store) async throws(StorageError) in try await Self.rollUps(of: store).store(updates) }
   }
 
   package func lease(_ name: String) async throws(StorageError) -> Lease? {
-    try await aspect((any LeaseStorage).self) { (store) async throws(StorageError) in try await store.lease(name) }
+    try await pass { (store) async throws(StorageError) in try await Self.leases(of: store).lease(name) }
   }
 
   package func replace(_ lease: Lease, expecting expected: Lease?) async throws(StorageError) -> Lease? {
-    try await aspect((any LeaseStorage).self) { (store) async throws(StorageError) in
-      try await store.replace(lease, expecting: expected)
+    try await pass { (store) async throws(StorageError) in
+      try await Self.leases(of: store).replace(lease, expecting: expected)
     }
   }
 
   /// What was accepted under a lower fence has to be in the store first: until then `unavailable`.
   package func raiseFence(to fence: Int64) async throws(StorageError) {
-    try await aspect((any FencedStorage).self, .complete) { (store) async throws(StorageError) in
-      try await store.raiseFence(to: fence)
+    try await pass(.complete) { (store) async throws(StorageError) in
+      try await Self.fences(of: store).raiseFence(to: fence)
     }
     self.fence = max(self.fence, fence)
   }
 
   package func export(_ part: StorePart, after cursor: String?, limit: Int) async throws(StorageError) -> StorePage {
-    try await aspect((any PortableStorage).self, .complete) { (store) async throws(StorageError) in
-      try await store.export(part, after: cursor, limit: limit)
+    try await pass(.complete) { (store) async throws(StorageError) in
+      try await Self.pages(of: store).export(part, after: cursor, limit: limit)
     }
   }
 
   package func restore(_ items: [StoreItem]) async throws(StorageError) -> Int {
-    try await aspect((any PortableStorage).self) { (store) async throws(StorageError) in try await store.restore(items)
-    }
+    try await pass { (store) async throws(StorageError) in try await Self.pages(of: store).restore(items) }
   }
 }
