@@ -9,7 +9,7 @@ internal import Threads
 /// through ``MongoPool``; each is bounded in time by the address's time-outs and `maxTimeMS`.
 ///
 /// A call is not ended by the cancellation of its task: whoever is told to stop can still say that a message went out.
-package final class MongoStorage: Sendable {
+package final class MongoStorage: Storage {
   package struct Configuration: Sendable {
     /// `mongodb://host[,host…]/database?…`; no password in it.
     package var uri: String
