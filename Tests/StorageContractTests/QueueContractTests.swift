@@ -337,7 +337,7 @@ struct QueueContractTests {
     let fixture = try await kind.make()
     defer { fixture.end() }
     let store = fixture.store
-    #expect(try await store.check()["store"] == .string(kind.rawValue))
+    #expect(try await store.check()["store"] == .string(kind.isMongo ? "mongodb" : kind.rawValue))
     await store.close()
     await store.close()
     let error = await #expect(throws: StorageError.self) { try await store.documentRevision() }

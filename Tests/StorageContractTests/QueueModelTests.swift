@@ -101,7 +101,7 @@ private struct QueueModel {
 
 @Suite("The queue against a model")
 struct QueueModelTests {
-  @Test("agrees after each of 2,000 random steps, and nothing is ever lost", arguments: StoreKind.allCases)
+  @Test("agrees after each of many random steps, and nothing is ever lost", arguments: StoreKind.allCases)
   func randomSteps(_ kind: StoreKind) async throws {
     var (random, seed) = SeededGenerator.seeded("queue model (\(kind.rawValue))")
     let fixture = try await kind.make()
@@ -132,7 +132,9 @@ struct QueueModelTests {
         created: Int(entry.created.timeIntervalSince(time())), touched: now)
     }
 
-    for step in 0..<2000 {
+    // Each step is several round trips there.
+    let steps = kind.isMongo ? 600 : 2000
+    for step in 0..<steps {
       now += Int.random(in: 0...3, using: &random)
       let date = time(Double(now))
       let comment: Comment = "step \(step), SYSCRAP_SEED=\(seed)"
@@ -228,6 +230,8 @@ struct QueueModelTests {
       try #require(try await store.nextDue() == pending.map(\.due).min().map { time(Double($0)) }, comment)
     }
     // The random walk has been everywhere.
-    for kind in ["added", "claimed", "untold", "settled", "refused"] { #expect((kinds[kind] ?? 0) > 20, "\(kind)") }
+    for kind in ["added", "claimed", "untold", "settled", "refused"] {
+      #expect((kinds[kind] ?? 0) > steps / 100, "\(kind)")
+    }
   }
 }
