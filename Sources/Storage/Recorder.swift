@@ -137,7 +137,10 @@ package actor Recorder {
 
   private func wait() async {
     // Doubles from the interval: 0.25 s, 0.5 s, 1 s … The shift is bounded so that it cannot overflow.
-    let delay = min(configuration.interval * (1 << min(failuresInARow, 16)), configuration.longestBackoff)
+    // A full disk has room again all at once.
+    let longest =
+      counters.lastError?.code == .full ? min(configuration.longestBackoff, .seconds(4)) : configuration.longestBackoff
+    let delay = min(configuration.interval * (1 << min(failuresInARow, 16)), longest)
     let clock = clock
     let pause = Task { _ = try? await clock.sleep(for: delay) }
     self.pause = pause
