@@ -85,6 +85,18 @@ extension Episode {
   }
 }
 
+extension Value {
+  /// This value with its instants as all stores can keep them: whole milliseconds.
+  package var stored: Value {
+    switch self {
+    case .date(let date): .date(StoredTime.stored(date))
+    case .array(let elements): .array(elements.map(\.stored))
+    case .object(let fields): .object(fields.mapValues(\.stored))
+    default: self
+    }
+  }
+}
+
 extension Document {
   /// What is stored when this document is put over `old`, and what that amounts to.
   ///
@@ -95,6 +107,7 @@ extension Document {
     document.origin = nil
     document.fields["_id"] = nil
     document.fields["kind"] = nil
+    document.fields = document.fields.mapValues(\.stored)
     guard let old else { return (document, .created) }
     if document.fields["detected_specs"] == nil { document.fields["detected_specs"] = old.fields["detected_specs"] }
     if document.content == old.content {
