@@ -5,5 +5,5 @@ internal import ArgumentParser
 struct Benchmark: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "benchmark", abstract: "Measures what the rooms cost.",
-    subcommands: [SSHBenchmark.self, PeerBenchmark.self], defaultSubcommand: PeerBenchmark.self)
+    subcommands: [SSHBenchmark.self, StoreBenchmark.self, PeerBenchmark.self], defaultSubcommand: PeerBenchmark.self)
 }
