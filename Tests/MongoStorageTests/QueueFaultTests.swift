@@ -40,6 +40,28 @@ struct QueueFaultTests {
     await server.end()
   }
 
+  @Test("loses and doubles nothing when the primary steps down under its work")
+  func steppedDown() async throws {
+    let server = try await MongoServer.start()
+    let store = try await open(
+      server, ["serverSelectionTimeoutMS=500", "connectTimeoutMS=1000", "socketTimeoutMS=5000"])
+    let traffic = QueueTraffic(store)
+    try await traffic.run(perSecond: 50) {
+      for _ in 0..<(Self.isLong ? 20 : 4) {
+        _ = try await traffic.accepted.count(traffic.accepted.all.count + 20)
+        try await server.python(
+          """
+          try: direct().admin.command("replSetStepDown", 1, force=True)
+          except pymongo.errors.AutoReconnect: pass
+          """)
+      }
+      _ = try await traffic.accepted.count(traffic.accepted.all.count + 20)
+    }
+    try await traffic.check()
+    await store.close()
+    await server.end()
+  }
+
   @Test(
     "queues nothing twice and loses nothing when mongod stands still",
     arguments: [["socketTimeoutMS=700", "serverSelectionTimeoutMS=700"], []])
