@@ -171,13 +171,24 @@ struct Plantation {
 
   private func trouble() -> ChildSpec {
     let (trouble, notices, clock, leadership) = (parts.trouble, parts.notices, parts.clock, parts.leadership)
+    let recorder = parts.recorder
     return ChildSpec(id: "Problems", backoff: Backoff(), heartbeat: .seconds(120)) { context in
       Routine {
         var told: Set<String> = []
+        var isFull = false
         while true {
           context.beat()
           try await clock.sleep(for: .seconds(10))
           await trouble.say()
+          // What the disk keeps for messages carries this one, too.
+          let failure = await recorder.statistics.lastError
+          if let failure, failure.code == .full, !isFull {
+            await notices.post(
+              Notice(
+                source: "store", text: "the store's disk is full: no history is recorded", details: failure.message,
+                severity: .critical, dedupeKey: "full"))
+          }
+          isFull = failure?.code == .full
           // What is wrong with the documents is told by one instance.
           guard leadership.role.isActive else { continue }
           let refused = await trouble.all().filter { $0.level == .refused }

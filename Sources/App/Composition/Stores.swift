@@ -14,13 +14,15 @@ package typealias WholeStorage = Storage & RollUpStorage & LeaseStorage & Fenced
 /// Opens the store that the configuration names.
 package enum Stores {
   /// For a command: the store as it is.
+  /// - Parameter reserveBytes: what is kept on the disk for notifications; commands need none.
   /// - Throws: `unavailable` when it is away.
-  package static func open(_ configuration: Configuration, logger: Logger) async throws(StorageError)
-    -> any WholeStorage
-  {
+  package static func open(
+    _ configuration: Configuration, reserveBytes: Int64 = 0, logger: Logger
+  ) async throws(StorageError) -> any WholeStorage {
     switch configuration.store {
     case .sqlite(let path):
-      return try await SQLiteStorage.open(SQLiteStorage.Configuration(path: path), logger: logger)
+      return try await SQLiteStorage.open(
+        SQLiteStorage.Configuration(path: path, reserveBytes: reserveBytes), logger: logger)
     case .mongodb(let uri): return try await mongo(uri, configuration, logger)
     }
   }
@@ -37,7 +39,9 @@ package enum Stores {
   /// For the service: a store on another machine has a journal before it and may be away; it is waited for.
   static func openForService(_ configuration: Configuration, logger: Logger) async throws(StorageError) -> ForService {
     guard case .mongodb(let uri) = configuration.store else {
-      return ForService(storage: try await open(configuration, logger: logger))
+      return ForService(
+        storage: try await open(
+          configuration, reserveBytes: SQLiteStorage.usualReserveBytes, logger: logger))
     }
     let journal = try await SQLiteJournal.open(path: configuration.journalPath, logger: logger)
     var settings = JournaledStorage.Configuration()
