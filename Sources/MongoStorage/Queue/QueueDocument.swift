@@ -26,7 +26,7 @@ enum QueueDocument {
   /// Greatest epoch that counts: well below what arithmetic can bear.
   static let epochBound = 1 << 53
 
-  /// - Parameter entry: as it shall stand there; ``Storage/Model/QueueEntry/accepted`` for a new one.
+  /// - Parameter entry: as it shall stand there; `accepted` for a new one.
   static func document(_ entry: QueueEntry, sequence: Int64, token: Int64) -> BSON {
     BSON { w in
       w.string("_id", entry.id)

@@ -65,7 +65,7 @@ extension QueueSession {
     return Set(try connection.find(command, limit: 8).compactMap { $0["left"]?.stringValue })
   }
 
-  /// Last changed later than any clock's error can explain: what ``Model/QueueEntry/isDue(at:)`` says.
+  /// Last changed later than any clock's error can explain: what `QueueEntry.isDue(at:)` says.
   static func isAhead(of now: Date, _ w: inout BSONWriter) {
     w.document("updated") { $0.date("$gt", StoredTime.stored(now).addingTimeInterval(QueueEntry.aheadBound)) }
   }

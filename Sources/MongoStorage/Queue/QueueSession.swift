@@ -81,8 +81,7 @@ struct QueueSession {
   /// One update of one entry, that knows its own work again by `token`.
   /// - Returns: whether the entry was as `filter` demands.
   func update(
-    _ id: BSONValue, token: Int64, where filter: (inout BSONWriter) -> Void, set: (inout BSONWriter) -> Void,
-    also: (inout BSONWriter) -> Void = { _ in }
+    _ id: BSONValue, token: Int64, where filter: (inout BSONWriter) -> Void, set: (inout BSONWriter) -> Void
   ) throws -> Bool {
     let changed = try count(
       update: QueueNames.notifications,
@@ -95,7 +94,6 @@ struct QueueSession {
           set(&w)
           w.int("token", token)
         }
-        also(&w)
       })
     if changed > 0 { return true }
     // Not there as expected. Or it was we who changed it, and the answer was lost.
