@@ -100,6 +100,7 @@ package enum StoreTransfer {
     progress: (Counts) -> Void = { _ in }
   ) async throws(OperationError) -> Content {
     var content = Content()
+    for part in StorePart.allCases { content.counts[part] = 0 }
     do {
       try header(try await lines())
       var number = 1

@@ -41,12 +41,12 @@ struct HistoryCommand: AsyncParsableCommand {
         from: now)..<max(
         request.since.date(from: now), request.until?.date(from: now) ?? now)
     guard !window.isEmpty else { throw Ending(Exit.usage, "--until must be later than --since") }
+    let selection = HistorySelection(metric: metric, field: field, conditions: try parsedConditions())
     let samples = try await common.serviceOrStore { client in
       try await client.get(["history", target, metric], query: query).elements ?? []
     } store: { desk in
       try await HistoryDesk(storage: desk.storage).history(request)
     }
-    let selection = HistorySelection(metric: metric, field: field, conditions: try parsedConditions())
     let chosen = try selection.apply(samples)
     if plot {
       Print.result(try HistoryPlot(selection: selection, window: window).text(chosen, on: .output()))

@@ -1,0 +1,199 @@
+internal import Foundation
+internal import Glibc
+internal import Logging
+internal import Model
+internal import SQLiteStorage
+internal import Storage
+internal import TestKit
+internal import Testing
+
+/// `export` and `import`: everything a store holds, by way of a file, into another one.
+@Suite(.serialized) struct ExportTests {
+  private let program: SyscrapProcess
+  init() throws { program = try SyscrapProcess() }
+
+  private static let at = StoredTime.date(second: 1_795_248_000, millisecond: 7)
+
+  private func open(_ name: String) async throws -> SQLiteStorage {
+    try await SQLiteStorage.open(
+      SQLiteStorage.Configuration(path: program.directory.file(name)),
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+  }
+
+  private func entry(_ number: Int) -> QueueEntry {
+    QueueEntry(
+      id: "e\(number)", key: "k\(number)", reaction: "r", target: "web", type: "email",
+      payload: ["body": "é\n\u{1B}", "n": .double(Double(number))], created: Self.at)
+  }
+
+  /// A store with something of everything.
+  private func fill(_ store: SQLiteStorage, samples: Int = 1200) async throws {
+    _ = try await store.put([
+      Document(kind: .targets, id: "web", fields: ["target": "web", "host": "192.0.2.1"]),
+      Document(kind: .notification_options, id: "ops", fields: ["type": "email", "to": ["ops@example.org"]]),
+    ])
+    try await store.append(
+      (0..<samples).map { number in
+        Sample(
+          series: Series(target: "web", metric: "Vitals.CPU"), at: Self.at.addingTimeInterval(Double(number) * 10),
+          value: ["percent": .double(Double(number % 100)), "cores": 2])
+      } + [Sample(series: Series(target: "web", metric: "Logs"), type: .event, at: Self.at, error: "gone")])
+    let series = Series(target: "web", metric: "Vitals.CPU")
+    let buckets = (0..<3).map {
+      RollUp(type: .hour, start: 1_795_248_000 + $0 * 3600, length: 3600, encoded: [1, 2, 3])
+    }
+    try await store.store([
+      RollUpUpdate(
+        series: series, closed: Array(buckets.prefix(2)),
+        state: RollUpState(through: SampleKey(second: 1_795_260_000, n: 0), open: [buckets[2]], late: []))
+    ])
+    var episode = Episode(
+      id: "ep", key: ConditionKey(reaction: "r", target: "web", metric: "Vitals.CPU"), severity: .critical,
+      state: .firing, since: Self.at, value: "99 %", limit: "at most 90 %")
+    episode.fired_at = Self.at
+    _ = try await store.record(episode, queueing: (0..<5).map(entry))
+    guard let lease = try await store.claim(owner: "w", now: Self.at, lease: .seconds(60)) else {
+      throw StorageError(.internalError, "nothing to claim")
+    }
+    _ = try await store.settle(lease, as: .delivered(receipt: "250 ok"), now: Self.at, adding: [])
+  }
+
+  private func everything(_ store: SQLiteStorage) async throws -> [StorePart: Set<StoreItem>] {
+    var all: [StorePart: Set<StoreItem>] = [:]
+    for part in StorePart.allCases {
+      var cursor: String?
+      repeat {
+        let page = try await store.export(part, after: cursor, limit: 100)
+        all[part, default: []].formUnion(page.items)
+        cursor = page.next
+      } while cursor != nil
+    }
+    return all
+  }
+
+  @Test("Everything goes from one store into another by way of a private file, and again changes nothing")
+  func round() async throws {
+    let source = try await open("source.db")
+    try await fill(source)
+    let environment = ["SYSCRAP_STORE": "sqlite:\(program.directory.file("source.db"))"]
+    let file = program.directory.file("all.jsonl")
+    let out = try await program.run(["export", file], environment: environment)
+    #expect(out.status == 0, "\(out.errorText)")
+    #expect(out.text == "")
+    #expect(
+      out.errorText == "exported 2 documents, 1201 samples, 3 roll-ups, 1 episodes, 5 notifications\n")
+    let attributes = try FileManager.default.attributesOfItem(atPath: file)
+    #expect(attributes[.posixPermissions] as? Int == 0o600)
+    let lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n")
+    #expect(try Value(json: lines[0].utf8)["syscrap_export"] == 1)
+    #expect(try Value(json: lines[0].utf8)["store"] == "sqlite")
+    #expect(
+      try Value(json: (lines.last ?? "").utf8)["end"] == [
+        "documents": 2, "samples": 1201, "roll_ups": 3, "episodes": 1, "notifications": 5, "counts": 1,
+      ])
+    #expect(lines.count == 1215)
+    let names = try FileManager.default.contentsOfDirectory(atPath: program.directory.path)
+    #expect(!names.contains { $0.hasSuffix(".new") }, "\(names)")
+
+    let dry = try await program.run(["import", file, "--dry-run"])
+    #expect(dry.status == 0, "\(dry.errorText)")
+    #expect(dry.lines == ["would take 2 documents, 1201 samples, 3 roll-ups, 1 episodes, 5 notifications"])
+    #expect(try await program.run(["get", "targets"]).status == 3, "nothing was made")
+
+    let taken = try await program.run(["import", file])
+    #expect(taken.status == 0, "\(taken.errorText)")
+    #expect(taken.lines.first?.hasPrefix("took 2 documents, 1201 samples, 3 roll-ups") == true)
+    let target = try await open("state/syscrap.db")
+    var expected = try await everything(source)
+    #expect(try await everything(target) == expected)
+    let counts = try await target.queueCounts(now: Self.at)
+    #expect(counts.imbalance == 0)
+    #expect(counts.delivered == 1)
+    #expect(counts.pending == 4)
+
+    let again = try await program.run(["import", "-"], input: try String(contentsOfFile: file, encoding: .utf8))
+    #expect(again.status == 0, "\(again.errorText)")
+    #expect(again.lines.first?.hasSuffix("; 0 were new") == true, "\(again.text)")
+    #expect(try await everything(target) == expected)
+
+    let piped = try await program.run(["export"])
+    #expect(piped.lines.count == lines.count)
+    expected = [:]
+    await source.close()
+    await target.close()
+  }
+
+  @Test("A broken line is named with its number and nothing is put in; --partial takes the others")
+  func broken() async throws {
+    let source = try await open("source.db")
+    try await fill(source, samples: 20)
+    await source.close()
+    let file = program.directory.file("all.jsonl")
+    _ = try await program.run(
+      ["export", file], environment: ["SYSCRAP_STORE": "sqlite:\(program.directory.file("source.db"))"])
+    var lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n").map(String.init)
+    lines[5] = String(lines[5].dropLast(3))
+    lines[7] = lines[7].replacingOccurrences(of: "\"n\":0", with: "\"n\":-1")
+    try lines.joined(separator: "\n").appending("\n").write(toFile: file, atomically: true, encoding: .utf8)
+    let refused = try await program.run(["import", file])
+    #expect(refused.status == 1)
+    let said = refused.errorText.split(separator: "\n")
+    #expect(said.first?.hasPrefix("\(file): line 6: expected ") == true, "\(refused.errorText)")
+    #expect(said.dropFirst().first == "\(file): line 8: n is missing or no count")
+    #expect(said.last?.hasPrefix("nothing was put in; --partial takes 2 documents, 19 samples") == true)
+    #expect(try await program.run(["get", "targets"]).status == 3)
+
+    let partial = try await program.run(["import", file, "--partial"])
+    #expect(partial.status == 1, "something is missing, and that is said")
+    #expect(partial.lines.first?.hasPrefix("took 2 documents, 19 samples") == true, "\(partial.errorText)")
+    #expect(try await program.run(["get", "targets", "-o", "name"]).lines == ["targets/web"])
+  }
+
+  @Test("A file that was cut off, goes on after its end, or is something else, is refused")
+  func cut() async throws {
+    let source = try await open("source.db")
+    try await fill(source, samples: 20)
+    await source.close()
+    let file = program.directory.file("all.jsonl")
+    _ = try await program.run(
+      ["export", file], environment: ["SYSCRAP_STORE": "sqlite:\(program.directory.file("source.db"))"])
+    let text = try String(contentsOfFile: file, encoding: .utf8)
+    let lines = text.split(separator: "\n").map(String.init)
+    let cases: [(String, String)] = [
+      (lines.dropLast().joined(separator: "\n"), "the last line, which counts everything, is missing"),
+      ((lines.prefix(4) + lines.suffix(1)).joined(separator: "\n"), "the counts do not agree"),
+      (text + lines[1] + "\n", "something stands after the last line"),
+      (lines.dropFirst().joined(separator: "\n"), "this is no export of Syscrap"),
+      ("", "this is no export of Syscrap"), ("{\"syscrap_export\":2}\n", "this export is of version 2"),
+    ]
+    for (content, complaint) in cases {
+      let done = try await program.run(["import", "-"], input: content)
+      #expect(done.status == 1)
+      #expect(done.errorText.contains(complaint), "\(done.errorText)")
+      #expect(!FileManager.default.fileExists(atPath: program.stateDirectory + "/syscrap.db"))
+    }
+    #expect(try await program.run(["import", "/nowhere/file"]).status == 3)
+    #expect(try await program.run(["export"]).status == 3, "there is no store")
+    #expect(
+      try await program.run(
+        ["export", "/nowhere/file"],
+        environment: [
+          "SYSCRAP_STORE": "sqlite:\(program.directory.file("source.db"))"
+        ]
+      ).status == 1)
+  }
+
+  @Test("While a service uses the store an export is made, and an import is refused with what to do")
+  func busy() async throws {
+    try await program.start()
+    let file = program.directory.file("all.jsonl")
+    let out = try await program.run(["export", file])
+    #expect(out.status == 0, "\(out.errorText)")
+    let refused = try await program.run(["import", file])
+    #expect(refused.status == 1)
+    #expect(refused.errorText.contains("another syscrap"), "\(refused.errorText)")
+    #expect(refused.errorText.contains("stop the service, import, and start it again"))
+    await program.stop()
+    #expect(try await program.run(["import", file]).status == 0)
+  }
+}
