@@ -14,15 +14,25 @@ extension JournaledStorage: Storage {
   func pass<R: Sendable>(
     _ need: Need = .reachable, _ body: (any Storage) async throws(StorageError) -> R
   ) async throws(StorageError) -> R {
-    try open()
-    guard let primary, mode == .present || (mode == .replaying && need == .reachable) else { throw absence }
+    let store = try present(need)
     do throws(StorageError) {
-      return try await body(primary)
+      return try await body(store)
     } catch {
-      // A slow question is no outage yet: the prober finds out.
-      if error.code == .unavailable { startWatch() }
+      doubt(error)
       throw error
     }
+  }
+
+  /// The store, where it stands as a call needs it.
+  private func present(_ need: Need) throws(StorageError) -> any Storage {
+    try open()
+    guard let primary, mode == .present || (mode == .replaying && need == .reachable) else { throw absence }
+    return primary
+  }
+
+  /// A slow question is no outage yet: the prober finds out.
+  private func doubt(_ error: StorageError) {
+    if error.code == .unavailable { startWatch() }
   }
 
   var absence: StorageError {
@@ -57,8 +67,13 @@ extension JournaledStorage: Storage {
   }
 
   package func mergeDetectedSpecs(_ specs: [String: Value], targetID: String) async throws(StorageError) {
-    try await pass { (store) async throws(StorageError) in
+    // Written out: a closure without a result is not passed on rightly by this compiler.
+    let store = try present(.reachable)
+    do throws(StorageError) {
       try await store.mergeDetectedSpecs(specs, targetID: targetID)
+    } catch {
+      doubt(error)
+      throw error
     }
   }
 
@@ -221,7 +236,14 @@ extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, Portable
   }
 
   package func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
-    try await pass { (store) async throws(StorageError) in try await Self.rollUps(of: store).store(updates) }
+    // Written out: a closure without a result is not passed on rightly by this compiler.
+    let able = try Self.rollUps(of: try present(.reachable))
+    do throws(StorageError) {
+      try await able.store(updates)
+    } catch {
+      doubt(error)
+      throw error
+    }
   }
 
   package func lease(_ name: String) async throws(StorageError) -> Lease? {
@@ -236,8 +258,13 @@ extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, Portable
 
   /// What was accepted under a lower fence has to be in the store first: until then `unavailable`.
   package func raiseFence(to fence: Int64) async throws(StorageError) {
-    try await pass(.complete) { (store) async throws(StorageError) in
-      try await Self.fences(of: store).raiseFence(to: fence)
+    // Written out: a closure without a result is not passed on rightly by this compiler.
+    let able = try Self.fences(of: try present(.complete))
+    do throws(StorageError) {
+      try await able.raiseFence(to: fence)
+    } catch {
+      doubt(error)
+      throw error
     }
     self.fence = max(self.fence, fence)
   }

@@ -42,7 +42,8 @@ package actor JournaledStorage {
   let now: @Sendable () -> Date
   let random: @Sendable () -> Double
   let logger: Logger
-  private let opening: (@Sendable () async throws(StorageError) -> any Storage)?
+  /// Never optional, nor passed through generic code: this compiler spoils what such a closure returns then.
+  private let opening: @Sendable () async throws(StorageError) -> any Storage
 
   var primary: (any Storage)?
   var mode = Mode.present
@@ -74,7 +75,7 @@ package actor JournaledStorage {
   ///   - now: the time of day, for what people read.
   ///   - random: a number from 0 up to 1.
   init(
-    _ primary: (any Storage)?, opening: (@Sendable () async throws(StorageError) -> any Storage)?,
+    _ primary: (any Storage)?, opening: @escaping @Sendable () async throws(StorageError) -> any Storage,
     journal: any Journal, configuration: Configuration, clock: any Clock<Duration>,
     now: @escaping @Sendable () -> Date, random: @escaping @Sendable () -> Double, logger: Logger
   ) {
@@ -301,7 +302,6 @@ package actor JournaledStorage {
   /// Opens the store if that has not succeeded so far.
   func opened() async throws(StorageError) -> any Storage {
     if let primary { return primary }
-    guard let opening else { throw StorageError(.unavailable, "there is no store") }
     let found = try await opening()
     if isClosed {
       await found.close()
