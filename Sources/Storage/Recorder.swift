@@ -172,7 +172,16 @@ package actor Recorder {
     // Others may have emptied it meanwhile.
     let batch = buffer.lend(configuration.largestAppend)
     if batch.isEmpty { return true }
-    await rollUps?.prepare(batch)
+    if let rollUps {
+      // A store that is away does not hold up the append: that one may have a journal.
+      let isLastTry = failuresInARow >= 3
+      if await !rollUps.prepare(batch, isLastTry: isLastTry), !isLastTry {
+        buffer.settle(stored: false)
+        counters.failures += 1
+        failuresInARow += 1
+        return false
+      }
+    }
     do {
       try await store.append(batch)
       buffer.settle(stored: true)

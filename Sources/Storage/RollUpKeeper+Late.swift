@@ -2,11 +2,14 @@ internal import FoundationEssentials
 internal import Model
 
 extension RollUpKeeper {
-  /// Takes in those of the samples that came late. - Returns: whether there were any.
-  func takeLate(_ samples: [Sample], _ series: Series) async -> Bool {
-    guard let standing = standings[series] else { return false }
+  /// Takes in those of the samples that came late. - Returns: false when the store could not say which these are.
+  func takeLate(_ samples: [Sample], _ series: Series, isLastTry: Bool) async -> Bool {
+    guard let standing = standings[series] else { return true }
     let keys = samples.map { SampleKey($0) }
-    let stored = await storedKeys(series, from: keys)
+    let known = await storedKeys(series, from: keys.filter { !standing.contains($0) })
+    if known == nil, !isLastTry { return false }
+    // Nothing is lost then; what was sent twice may count twice.
+    let stored = known ?? []
     let plan = plan(series.target)
     var hasNew = false
     for (sample, key) in zip(samples, keys) {
@@ -25,7 +28,7 @@ extension RollUpKeeper {
       standing.remember(late: key)
     }
     if hasNew { touch(standing) }
-    return hasNew
+    return true
   }
 
   /// A sample that was overtaken within its own batch: it is new, and its bucket is open or not yet stored.
@@ -45,9 +48,10 @@ extension RollUpKeeper {
     counters.late += 1
   }
 
-  /// Which of these keys RT has. When the store cannot say: none, so that nothing is lost.
-  private func storedKeys(_ series: Series, from keys: [SampleKey]) async -> Set<SampleKey> {
-    guard !isPausing, let first = keys.min(), let last = keys.max() else { return [] }
+  /// Which of these keys RT has; nil when the store does not say.
+  private func storedKeys(_ series: Series, from keys: [SampleKey]) async -> Set<SampleKey>? {
+    guard let first = keys.min(), let last = keys.max() else { return [] }
+    if isPausing { return nil }
     do throws(StorageError) {
       let found = try await store.samples(
         SampleQuery(
@@ -56,7 +60,7 @@ extension RollUpKeeper {
       return Set(found.map { SampleKey($0) })
     } catch {
       note(error)
-      return []
+      return nil
     }
   }
 

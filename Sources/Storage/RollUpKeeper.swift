@@ -108,7 +108,11 @@ package actor RollUpKeeper {
   // MARK: Around an append
 
   /// Before samples are appended, each time it is tried: reads where their series stand, and takes in what is late.
-  package func prepare(_ samples: [Sample]) async {
+  /// - Parameter isLastTry: then what cannot be decided because the store does not answer counts as late, and is noted
+  ///   in memory only.
+  /// - Returns: false when the store failed and it should be tried again before the samples are appended.
+  @discardableResult
+  package func prepare(_ samples: [Sample], isLastTry: Bool = true) async -> Bool {
     var unseen: [Series] = []
     var isKnown: Set<Series> = []
     var late: [Series: [Sample]] = [:]
@@ -121,14 +125,15 @@ package actor RollUpKeeper {
       else { continue }
       late[sample.series, default: []].append(sample)
     }
-    if late.isEmpty { return }
-    var changed: [Series] = []
+    if late.isEmpty { return true }
+    var isDecided = true
     for (series, samples) in late.sorted(by: { SampleQuery.isListedBefore($0.key, $1.key) })
-    where await takeLate(samples, series) {
-      changed.append(series)
+    where await !takeLate(samples, series, isLastTry: isLastTry) {
+      isDecided = false
     }
     // Before they are in RT: afterwards nobody could tell them from those that are in.
-    _ = await save(changed)
+    let isSaved = await save(late.keys.filter { standings[$0]?.hasUnsavedLate == true })
+    return isDecided && isSaved
   }
 
   /// After samples were appended.

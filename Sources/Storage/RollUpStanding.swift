@@ -53,6 +53,7 @@ final class RollUpStanding {
   /// The end and the length of the newest variable bucket: where a changed length may begin.
   private(set) var lastVariable: (end: Int64, length: Int64)?
 
+  private(set) var hasUnsavedLate = false
   /// New samples that are in and not in the stored state.
   private(set) var unsavedCount = 0
   /// Grows with each change.
@@ -231,6 +232,7 @@ final class RollUpStanding {
   /// Remembers that a late sample is in.
   func remember(late key: SampleKey) {
     late.append(key)
+    hasUnsavedLate = true
     if late.count > Self.lateBound { late.removeFirst(late.count - Self.lateBound) }
     noteUnsaved()
   }
@@ -293,6 +295,7 @@ final class RollUpStanding {
       if closed[id] == bucket { closed[id] = nil }
     }
     savedVersion = mark.version
+    if !isDirty { hasUnsavedLate = false }
     unsavedCount -= min(mark.unsaved, unsavedCount)
   }
 }
