@@ -126,8 +126,9 @@ extension MongoSuite {
           "not safe",
           {
             $0.document("writeConcernError") {
-              $0.int32("code", 91)
-              $0.string("errmsg", "going away")
+              // ExceededTimeLimit: unlike those of a shutdown it does not make the client wait for the server's end.
+              $0.int32("code", 262)
+              $0.string("errmsg", "too late")
             }
           }
         ),

@@ -61,6 +61,9 @@ package final class MongoServer: @unchecked Sendable {
     _ kind: Kind = .replicaSet(1), user: User? = nil, certificates: Certificates? = nil, options: [String] = []
   ) async throws -> MongoServer {
     guard program != nil else { throw ManagedProcessError(absence) }
+    // Found before any child is started: a child that comes to life meanwhile would inherit what tells the search that
+    // the Python it tries has ended, and keep it waiting for ever.
+    _ = try PythonEnvironment.required()
     let server = try MongoServer(kind, user: user, certificates: certificates, options: options)
     for index in server.ports.indices { try await server.startMember(index) }
     if case .replicaSet = server.kind {
