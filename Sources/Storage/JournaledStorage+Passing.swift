@@ -67,7 +67,6 @@ extension JournaledStorage: Storage {
   }
 
   package func mergeDetectedSpecs(_ specs: [String: Value], targetID: String) async throws(StorageError) {
-    // Written out: a closure without a result is not passed on rightly by this compiler.
     let store = try present(.reachable)
     do throws(StorageError) {
       try await store.mergeDetectedSpecs(specs, targetID: targetID)
@@ -236,7 +235,6 @@ extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, Portable
   }
 
   package func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
-    // Written out: a closure without a result is not passed on rightly by this compiler.
     let able = try Self.rollUps(of: try present(.reachable))
     do throws(StorageError) {
       try await able.store(updates)
@@ -258,7 +256,6 @@ extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, Portable
 
   /// What was accepted under a lower fence has to be in the store first: until then `unavailable`.
   package func raiseFence(to fence: Int64) async throws(StorageError) {
-    // Written out: a closure without a result is not passed on rightly by this compiler.
     let able = try Self.fences(of: try present(.complete))
     do throws(StorageError) {
       try await able.raiseFence(to: fence)
