@@ -139,20 +139,21 @@ extension EndToEnd {
           try await pair.waitForMails("[FIRING", firings)
           try await pair.waitForMails("[RESOLVED]", ends)
         }
+        let last = active
         if isFiring {
           // Two looks at the disk by the one that took over: whatever would be said again has been said.
           let since = Date()
-          _ = try await pair.services[active].eventually("two looks at the disk") {
-            let looks = try await pair.services[active].history("box", "Vitals.Disk").filter {
+          _ = try await pair.services[last].eventually("two looks at the disk") {
+            let looks = try await pair.services[last].history("box", "Vitals.Disk").filter {
               ($0["updated"]?.instant).map { $0 > since } == true
             }
             return looks.count >= 2 ? looks : nil
           }
-          try await pair.apply(Scene.disk(max: 100), by: active)
+          try await pair.apply(Scene.disk(max: 100), by: last)
           ends += 1
           try await pair.waitForMails("[RESOLVED]", ends)
         }
-        let entries = try await pair.settles(active)
+        let entries = try await pair.settles(last)
         #expect(pair.told("[FIRING").count == firings)
         #expect(pair.told("[RESOLVED]").count == ends)
         #expect(entries.count == firings + ends)
@@ -160,12 +161,12 @@ extension EndToEnd {
           #expect(Set(entries.compactMap { $0["episode"]?.text }).count == 1)
           #expect(pair.scene.mail.messages().count == 2)
         }
-        #expect(try await pair.services[active].figure("syscrap_queue_imbalance") == 0)
+        #expect(try await pair.services[last].figure("syscrap_queue_imbalance") == 0)
 
         // A planned stop gives the lease back.
         let began = ContinuousClock.now
-        async let stopped: Void = pair.services[active].stop()
-        try await pair.becomes("active", 1 - active, within: .seconds(30))
+        async let stopped: Void = pair.services[last].stop()
+        try await pair.becomes("active", 1 - last, within: .seconds(30))
         let taken = ContinuousClock.now - began
         await stopped
         print("after SIGTERM the other one gathered within \(seconds(taken))")
@@ -235,7 +236,8 @@ extension EndToEnd {
           try await mongo.restart()
           _ = try await scene.service.eventually("readiness", within: .seconds(60)) {
             let reply = try await scene.service.request("GET", "/readyz")
-            return reply.status == 200 && (try Value(json: reply.body))["role"]?.text == "active" ? true : nil
+            let role = try Value(json: reply.body)["role"]?.text
+            return reply.status == 200 && role == "active" ? true : nil
           }
           _ = try await scene.service.eventually("a sample in the store", within: .seconds(60)) {
             try await scene.service.values("objects/aggregations/box").first { $0["value"] != nil }

@@ -225,6 +225,19 @@ internal import Testing
     #expect(next.step(at: .zero) == .put(Self.lease("b", epoch: 2, beat: 3), expecting: free))
   }
 
+  @Test("What a process held that is known to have ended is taken at once; anybody else's is not")
+  func predecessor() {
+    let held = Self.lease("former", epoch: 3, beat: 7)
+    var logic = LeaseLogic(name: "gathering", owner: "a", predecessor: "former")
+    logic.looked(held, sent: .zero, at: .zero)
+    let put = Self.lease("a", epoch: 4, beat: 8)
+    #expect(logic.step(at: .zero) == .put(put, expecting: held))
+    #expect(logic.answered(put, to: put, expecting: held, sent: .zero, at: .zero) == .took(from: nil))
+    var other = LeaseLogic(name: "gathering", owner: "a", predecessor: "former")
+    other.looked(Self.lease("b", epoch: 3, beat: 7), sent: .zero, at: .zero)
+    #expect(other.step(at: .zero) == .wait(until: .seconds(2)))
+  }
+
   @Test("A deleted lease begins behind the highest epoch that was seen, and an epoch that is too low is outbid")
   func epochs() {
     var logic = Self.logic("b")

@@ -50,9 +50,10 @@ struct Parts: Sendable {
     self.logger = logger
     let (now, clock, host) = (now, clock, ProcessName.host)
     instance = "\(host)/\(ProcessName.pid)"
+    let owner = "\(instance)/\(UUID().uuidString.prefix(8).lowercased())"
     leadership = Leadership(
-      shared: stores.shared, owner: "\(instance)/\(UUID().uuidString.prefix(8).lowercased())", clock: clock,
-      factory: registry,
+      shared: stores.shared, owner: owner,
+      predecessor: stores.shared == nil ? nil : try Self.succeed(owner, configuration), clock: clock, factory: registry,
       logger: logger)
     pool = BlockingPool(named: "files", threads: 2)
     loops = try EventLoopGroup(count: 2)
@@ -116,6 +117,16 @@ struct Parts: Sendable {
 
   let limits: LimitsBoard
   let facts: FactsBook
+
+  /// Writes down in whose name leases are held from now on, before any is. The state folder's lock is ours: whoever
+  /// stood there before has ended, and need not be waited for.
+  /// - Returns: who that was.
+  private static func succeed(_ owner: String, _ configuration: Configuration) throws -> String? {
+    let path = configuration.stateDirectory + "/instance"
+    let former = PrivateFile.read(path)
+    try PrivateFile.write(owner + "\n", to: path)
+    return former
+  }
 
   var notificatorSettings: Notificator.Settings { .init(configuration.notificator, instance: instance) }
 }

@@ -52,7 +52,8 @@ actor Leadership {
 
   private let keeper: LeaseKeeper?
   private let fence: (any FencedStorage)?
-  private let states: AsyncStream<LeaseState>
+  /// Where the keeper's states go in this life: a stream ends with its reader.
+  private let sink: Locked<AsyncStream<LeaseState>.Continuation?>
   private let clock: any Clock<Duration>
   private let logger: Logger
   private let current: Locked<Role>
@@ -60,13 +61,13 @@ actor Leadership {
   /// - Parameters:
   ///   - shared: the store that keeps the lease; nil: nobody else can use it.
   ///   - owner: unique for each process.
+  ///   - predecessor: the owner that this process comes after and that has ended for certain.
   init(
-    shared: (any LeaseStorage & FencedStorage)?, owner: String, clock: any Clock<Duration>,
+    shared: (any LeaseStorage & FencedStorage)?, owner: String, predecessor: String?, clock: any Clock<Duration>,
     factory: any MetricsFactory, logger: Logger
   ) {
-    // States are few and come seconds apart; of more than 64 that wait the oldest are of no interest.
-    let (states, continuation) = AsyncStream.makeStream(of: LeaseState.self, bufferingPolicy: .bufferingNewest(64))
-    self.states = states
+    let sink = Locked<AsyncStream<LeaseState>.Continuation?>(nil)
+    self.sink = sink
     fence = shared
     self.owner = owner
     self.clock = clock
@@ -74,8 +75,9 @@ actor Leadership {
     current = Locked(shared == nil ? .alone : .beginning)
     if let shared {
       keeper = LeaseKeeper(
-        Self.leaseName, owner: owner, storage: shared, clock: clock, factory: factory, logger: logger,
-        observe: { continuation.yield($0) })
+        Self.leaseName, owner: owner, predecessor: predecessor, storage: shared, clock: clock, factory: factory,
+        logger: logger,
+        observe: { state in sink.withLock { _ = $0?.yield(state) } })
     } else {
       keeper = nil
     }
@@ -94,7 +96,9 @@ actor Leadership {
   /// own.
   func run(_ hooks: Hooks) async throws {
     guard let keeper else { return }
-    let states = states
+    // States are few and come seconds apart; of more than 64 that wait the oldest are of no interest.
+    let (states, continuation) = AsyncStream.makeStream(of: LeaseState.self, bufferingPolicy: .bufferingNewest(64))
+    sink.withLock { $0 = continuation }
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await keeper.run() }

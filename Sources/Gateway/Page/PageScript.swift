@@ -9,7 +9,7 @@ enum PageScript {
     const drawn = new Map();
     const byId = (id) => document.getElementById(id);
     const svg = "http://www.w3.org/2000/svg";
-    const states = { connected: "●", connecting: "◌", unknown: "?", failed: "✕", lost: "✕", refused: "⊘" };
+    const states = { connected: "●", connecting: "◌", unknown: "?", failed: "✕", lost: "✕", refused: "⊘", standby: "◌" };
     const severities = { critical: "◆", warning: "▲", info: "●" };
     const rank = { critical: 0, warning: 1, info: 2 };
     const view = { show: "all", filter: "", open: new Set() };
@@ -163,7 +163,7 @@ enum PageScript {
     }
 
     function weight(row) { return row.firing ? rank[row.severity] ?? 3 : isDown(row) ? 4 : 5; }
-    function isDown(row) { return row.state !== "connected"; }
+    function isDown(row) { return row.state !== "connected" && row.state !== "standby"; }
 
     function episodeLine(episode) {
       const made = element("tr");

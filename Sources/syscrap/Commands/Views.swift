@@ -153,7 +153,7 @@ enum FleetView {
       let firing = row["firing"]?.integer ?? 0
       table.add([
         Table.Cell(row["target"]?.text ?? "?"),
-        Table.Cell(state, state == "connected" ? .green : state == "connecting" ? .grey : .red),
+        Table.Cell(state, state == "connected" ? .green : state == "connecting" || state == "standby" ? .grey : .red),
         vital(row, "cpu"), vital(row, "ram"), vital(row, "swap"), vital(row, "disk"),
         Table.Cell(row["load1"]?.number.map { String(format: "%.2f", $0) } ?? "–"),
         Table.Cell(row["uptime_seconds"]?.number.map(Span.text) ?? "–"),
