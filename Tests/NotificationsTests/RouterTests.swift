@@ -123,10 +123,11 @@ import Testing
   @Test("that nobody hears of a reaction is said once, and again after somebody did")
   func unheard() async throws {
     let office = Office()
-    try await office.announce(.firing, Office.episode(id: "e1"), notify: [])
-    try await office.announce(.firing, Office.episode(id: "e2"), notify: [])
-    try await office.announce(.firing, Office.episode(id: "e3"), notify: [["ops"]])
-    try await office.announce(.firing, Office.episode(id: "e4"), notify: [])
+    try await office.announce(.firing, Office.episode(id: "e1", reaction: "disk-full", target: "web-1"), notify: [])
+    try await office.announce(.firing, Office.episode(id: "e2", reaction: "disk-full", target: "web-2"), notify: [])
+    try await office.announce(
+      .firing, Office.episode(id: "e3", reaction: "disk-full", target: "web-3"), notify: [["ops"]])
+    try await office.announce(.firing, Office.episode(id: "e4", reaction: "disk-full", target: "web-4"), notify: [])
     #expect(office.problems.all.count == 2)
   }
 
