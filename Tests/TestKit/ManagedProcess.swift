@@ -131,6 +131,13 @@ package final class ManagedProcess: @unchecked Sendable {
     }
   }
 
+  /// The same for who cannot suspend: its thread is blocked, and looks 100 times a second.
+  package func waitUntilExit(within seconds: Double) -> Int32? {
+    let end = Date().addingTimeInterval(seconds)
+    while exits.all.isEmpty, Date() < end { usleep(10_000) }
+    return exits.all.first
+  }
+
   /// Waits for a line of output that matches.
   ///
   /// - Throws: `ManagedProcessError` with the last lines, when the deadline passes or the child ends before.

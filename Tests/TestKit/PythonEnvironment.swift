@@ -30,14 +30,10 @@ package enum PythonEnvironment {
   }
 
   private static func hasModules(_ candidate: String) -> Bool {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = [candidate, "-c", "import aiosmtpd.smtp, cryptography.x509"]
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = FileHandle.nullDevice
-    process.standardError = FileHandle.nullDevice
-    guard (try? process.run()) != nil else { return false }
-    process.waitUntilExit()
-    return process.terminationStatus == 0
+    // Not by Foundation's Process: its wait can miss the end of a child when another is started at that moment.
+    guard let process = try? ManagedProcess([candidate, "-c", "import aiosmtpd.smtp, cryptography.x509"]) else {
+      return false
+    }
+    return process.waitUntilExit(within: 60) == 0
   }
 }

@@ -25,6 +25,12 @@ package struct DocumentChecks: Sendable {
 
   /// Reads one document by itself.
   package func read(_ document: Document) -> Outcome {
+    // What another tool put into the store has not been through the reader of files: its bounds, and a `kind` that
+    // disagrees with the collection.
+    var found = document.fields
+    found["_id"] = .string(document.id)
+    let whole = Document.read(.object(found), kind: document.kind)
+    guard whole.value != nil else { return Outcome(isUsable: false, problems: whole.problems) }
     switch document.kind {
     case .targets:
       let reading = Target.read(document)

@@ -19,8 +19,8 @@ enum StoredDocument {
     guard let id = id(document["_id"]) else { return nil }
     var fields = try document.fields()
     fields["_id"] = nil
-    // The collection is the kind.
-    fields["kind"] = nil
+    // The collection is the kind; what says something else stays, so that it is refused where documents are checked.
+    if fields["kind"]?.text.flatMap({ DocumentKind(name: $0) }) == kind || fields["kind"] == .null { fields["kind"] = nil }
     return Document(kind: kind, id: id, fields: fields)
   }
 
