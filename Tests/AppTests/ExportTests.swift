@@ -123,6 +123,29 @@ internal import Testing
     await target.close()
   }
 
+  @Test(
+    "Everything goes from SQLite to MongoDB and back unchanged", .enabled(if: MongoServer.isExpected, "needs mongod"))
+  func mongo() async throws {
+    let server = try await MongoServer.shared()
+    let source = try await open("source.db")
+    try await fill(source, samples: 700)
+    let expected = try await everything(source)
+    await source.close()
+    let inMongo = ["SYSCRAP_STORE": server.uri(database: MongoServer.freshDatabase("export"))]
+    func file(_ name: String) -> [String: String] { ["SYSCRAP_STORE": "sqlite:\(program.directory.file(name))"] }
+    let (there, back) = (program.directory.file("there.jsonl"), program.directory.file("back.jsonl"))
+    for (arguments, environment) in [
+      (["export", there], file("source.db")), (["import", there], inMongo), (["import", there], inMongo),
+      (["export", back], inMongo), (["import", back], file("target.db")),
+    ] {
+      let done = try await program.run(arguments, environment: environment)
+      #expect(done.status == 0, "\(arguments): \(done.errorText)")
+    }
+    let target = try await open("target.db")
+    #expect(try await everything(target) == expected)
+    await target.close()
+  }
+
   @Test("A broken line is named with its number and nothing is put in; --partial takes the others")
   func broken() async throws {
     let source = try await open("source.db")
