@@ -99,6 +99,7 @@ actor Leadership {
     // States are few and come seconds apart; of more than 64 that wait the oldest are of no interest.
     let (states, continuation) = AsyncStream.makeStream(of: LeaseState.self, bufferingPolicy: .bufferingNewest(64))
     sink.withLock { $0 = continuation }
+    var failure: (any Error)?
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await keeper.run() }
@@ -111,11 +112,14 @@ actor Leadership {
         try await group.next()
       }
     } catch {
-      await hooks.finish()
-      set(Role(part: .standby, detail: "stopping"))
-      await keeper.resign()
-      throw error
+      failure = error
     }
+    // A reader of states ends without an error when it is cancelled, so this is not for failures alone.
+    await hooks.finish()
+    set(Role(part: .standby, detail: "stopping"))
+    await keeper.resign()
+    try Task.checkCancellation()
+    if let failure { throw failure }
   }
 
   private func settle(_ state: LeaseState, _ hooks: Hooks) async throws {
