@@ -30,7 +30,7 @@ internal import Testing
     let other = Ledger()
     await other.add(tests.sample(50, after: 0))
     let second = Task {
-      try await worker(other, clock, exchange) { announcement in
+      try await worker(other, clock, exchange, wall: Self.start + 5) { announcement in
         if announcement.kind == .firing {
           refused.append(announcement.episode)
           await other.preset([theirs])
@@ -63,7 +63,7 @@ internal import Testing
   }
 
   private func worker(
-    _ ledger: Ledger, _ clock: ManualClock, _ exchange: SampleExchange,
+    _ ledger: Ledger, _ clock: ManualClock, _ exchange: SampleExchange, wall: Date = Self.start,
     announce: @escaping @Sendable (Announcement) async throws -> Void
   ) -> ReactionWorker {
     ReactionWorker(
@@ -72,7 +72,7 @@ internal import Testing
         history: ledger, targets: { [Target(id: "web-1", name: "web-1", host: "127.0.0.1")] },
         plan: { _ in AggregationPlan(metrics: [MetricPlan(metric: "Vitals.CPU", interval: .seconds(10))]) },
         announce: announce),
-      exchange: exchange, time: Timepiece(clock: clock) { Self.start },
+      exchange: exchange, time: Timepiece(clock: clock) { wall },
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 }
