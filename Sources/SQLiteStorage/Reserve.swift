@@ -13,18 +13,21 @@ final class Reserve: @unchecked Sendable {
   /// What the file is to hold; less on a small disk. 0: there is none, and a full disk is a full disk.
   let bytes: Int64
   private let path: String
+  /// SQLite's write-ahead log.
+  private let log: String
   /// How often it is looked whether there is room again.
   private let pause: Duration
   private let lock = NSLock()
   private var tight = false
   private var nextLook: ContinuousClock.Instant?
-  private var logLimit: Int64?
+  private var toldLogLimit: Int64?
 
   /// - Parameters:
   ///   - store: the database file.
   ///   - bytes: as much as is wanted.
   init(store: String, bytes: Int64, pause: Duration) {
     path = "\(store).reserve"
+    log = "\(store)-wal"
     self.pause = pause
     // A sixteenth of the disk at most.
     self.bytes = min(max(bytes, 0), (FreeSpace.total(at: store) ?? .max) / 16)
@@ -50,10 +53,35 @@ final class Reserve: @unchecked Sendable {
   func newLogLimit(usual: Int64) -> Int64? {
     guard bytes > 0 else { return nil }
     return lock.withLock {
-      let limit = tight ? 64 : min(usual, max(bytes / 4 / SQLiteStorage.pageBytes, 64))
-      defer { logLimit = limit }
-      return limit == logLimit ?? usual ? nil : limit
+      let limit = logLimit(usual: usual)
+      defer { toldLogLimit = limit }
+      return limit == toldLogLimit ?? usual ? nil : limit
     }
+  }
+
+  /// Whether the log is longer than it should be: it could not be brought into the file, or not yet.
+  ///
+  /// Its size says so, as it is cut to twice the limit each time it begins anew. On a full disk SQLite goes on to write
+  /// where the log has room already, however much waits there that finds none in the file.
+  func isLogLong(usual: Int64) -> Bool {
+    guard bytes > 0 else { return false }
+    let limit = lock.withLock { logLimit(usual: usual) }
+    var facts = stat()
+    // 24 bytes precede each page, 32 the first of them.
+    return stat(log, &facts) == 0 && Int64(facts.st_size) > 2 * limit * (SQLiteStorage.pageBytes + 24) + 32
+  }
+
+  /// Whether so many pages of the log, which somebody who reads keeps from the file, will find room there: in half of
+  /// the reserve, or because the disk has twice as much.
+  func hasRoom(forPages count: Int) -> Bool {
+    let (needed, isTooMuch) = Int64(clamping: count).multipliedReportingOverflow(by: SQLiteStorage.pageBytes)
+    guard !isTooMuch else { return false }
+    return needed <= bytes / 2 || needed <= (FreeSpace.bytes(at: path) ?? 0) / 2
+  }
+
+  /// Only while `lock` is held.
+  private func logLimit(usual: Int64) -> Int64 {
+    tight ? min(usual, 64) : min(usual, max(bytes / 4 / SQLiteStorage.pageBytes, 64))
   }
 
   /// Makes the file where it is not there yet. Where there is no room for it the disk is taken as full.

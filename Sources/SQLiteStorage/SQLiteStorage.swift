@@ -203,18 +203,37 @@ package final class SQLiteStorage: Storage {
             if reserve.isTight, reserve.look(), room == .spare { throw SQLiteError.tight(doing) }
             if let limit = reserve.newLogLimit(usual: Self.checkpointPages) {
               try db.execute(sql: "PRAGMA wal_autocheckpoint = \(limit)")
+              try db.execute(sql: "PRAGMA journal_size_limit = \(2 * limit * Self.pageBytes)")
+            }
+            if room == .spare, reserve.isLogLong(usual: Self.checkpointPages), try !Self.bringLogIn(db, reserve) {
+              reserve.becomeTight()
+              throw SQLiteError.tight(doing)
             }
             do {
               return try Self.transaction(db, isDurable, body)
             } catch let error where SQLiteError.isFull(error) && !isLimited {
-              guard room == .reserve, reserve.giveUp() else {
-                reserve.becomeTight()
-                throw error
-              }
+              reserve.becomeTight()
+              guard room == .reserve else { throw error }
+              // With none left: what is in the log already may fit into the file, and the log begin anew.
+              if !reserve.giveUp() { _ = try? db.checkpoint(.passive) }
               return try Self.transaction(db, isDurable, body)
             }
           })
       }
+    }
+  }
+
+  /// Writes what is in the log into the file, as far as nobody reads what was before.
+  /// - Returns: false when there is no room for it in the file: then nothing may be added that could wait.
+  private static func bringLogIn(_ db: Database, _ reserve: Reserve) throws -> Bool {
+    do {
+      let log = try db.checkpoint(.passive)
+      return reserve.hasRoom(forPages: log.walFrameCount - log.checkpointedFrameCount)
+    } catch let error where SQLiteError.isFull(error) {
+      return false
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+      // Another process is at it.
+      return true
     }
   }
 
