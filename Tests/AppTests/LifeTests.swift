@@ -216,9 +216,9 @@ extension EndToEnd {
         let tree = try await scene.service.run(["tree"])
         #expect(tree.status == 0, "\(tree.errorText)")
         #expect(tree.text.contains("Aggregator for box"))
-        var status = stat()
-        #expect(stat(scene.service.stateDirectory + "/socket", &status) == 0)
-        #expect(status.st_mode & 0o007 == 0)
+        let attributes = try FileManager.default.attributesOfItem(atPath: scene.service.stateDirectory + "/socket")
+        let mode = try #require(attributes[.posixPermissions] as? NSNumber)
+        #expect(mode.intValue & 0o007 == 0)
         await scene.service.stop()
         #expect(try await scene.service.run(["tree"]).status == 3)
         try await scene.service.start()
@@ -227,9 +227,7 @@ extension EndToEnd {
     }
 
     private static func changed(_ path: String) -> Date? {
-      var status = stat()
-      guard stat(path, &status) == 0 else { return nil }
-      return Date(timeIntervalSince1970: Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9)
+      try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
     }
 
     private static func children(of process: Int32) -> [Int32] {

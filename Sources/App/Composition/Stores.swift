@@ -8,9 +8,6 @@ internal import SQLiteStorage
 package import Storage
 internal import Transfer
 
-/// A store with everything that stores can do.
-package typealias WholeStorage = Storage & RollUpStorage & LeaseStorage & FencedStorage & PortableStorage
-
 /// Opens the store that the configuration names.
 package enum Stores {
   /// For a command: the store as it is.

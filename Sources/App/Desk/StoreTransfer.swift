@@ -168,14 +168,6 @@ package enum StoreTransfer {
     default: OperationError(.failed, "\(error)")
     }
   }
-
-  /// The store's side that can be moved; every store has it.
-  package static func portable(_ storage: Any) throws(OperationError) -> any PortableStorage {
-    guard let portable = storage as? any PortableStorage else {
-      throw OperationError(.failed, "this store cannot be exported")
-    }
-    return portable
-  }
 }
 
 /// A line of an export, or the length of one that is too long to be read.

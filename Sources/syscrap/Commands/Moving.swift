@@ -26,7 +26,7 @@ struct ExportCommand: AsyncParsableCommand {
     let progress = Progress("exported")
     do {
       let counts = try await StoreTransfer.export(
-        StoreTransfer.portable(storage), kind: configuration.storeKind, write: output.write, progress: progress.show)
+        storage, kind: configuration.storeKind, write: output.write, progress: progress.show)
       try await output.finish()
       progress.clear()
       Print.message("exported \(Progress.text(counts))")
@@ -78,7 +78,7 @@ struct ImportCommand: AsyncParsableCommand {
     let putting = Progress("put in")
     do {
       let taken = try await StoreTransfer.read(
-        reader.next, into: StoreTransfer.portable(storage), progress: putting.show)
+        reader.next, into: storage, progress: putting.show)
       putting.clear()
       await storage.close()
       Print.result("took \(Progress.text(taken.counts)); \(taken.new) were new")
