@@ -52,8 +52,11 @@ extension MemoryStorage: RollUpStorage {
   func rollUpSamples(_ query: SampleQuery) throws(StorageError) -> [Sample] {
     let limit = max(0, query.limit)
     var found: [Sample] = []
-    for series in rollUpSeries(type: query.type, target: query.series.target)
-    where series.metric == query.series.metric && (!query.matchesName || series.name == query.series.name) {
+    let matching =
+      query.matchesName
+      ? [query.series]
+      : rollUpSeries(type: query.type, target: query.series.target).filter { $0.metric == query.series.metric }
+    for series in matching {
       let buckets = buckets(
         HistoryKey(series: series, type: query.type), since: query.since.map(StoredTime.stored),
         until: query.until.map(StoredTime.stored))

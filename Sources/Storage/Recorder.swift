@@ -39,6 +39,8 @@ package actor Recorder {
     /// Appends that failed.
     package var failures = 0
     package var waiting = 0
+    /// Of these: those that wait until the store can be asked how they go into the roll-ups.
+    package var held = 0
     /// Why the last append or prune failed; `nil` once one succeeded.
     package var lastError: StorageError?
     package var rollUps = RollUpKeeper.Counters()
@@ -95,7 +97,7 @@ package actor Recorder {
   package func record(_ samples: [Sample]) {
     counters.received += samples.count
     for sample in samples { buffer.append(sample) }
-    if buffer.count >= configuration.batch, failuresInARow == 0 { pause?.cancel() }
+    if buffer.freshCount >= configuration.batch, failuresInARow == 0 { pause?.cancel() }
   }
 
   package var statistics: Counters {
@@ -103,6 +105,7 @@ package actor Recorder {
       let rollUps = await rollUps?.statistics
       var result = counters
       result.waiting = buffer.count
+      result.held = buffer.heldCount
       result.dropped = buffer.droppedCount
       result.clockSteps = watch.stepCount
       result.lastClockStep = watch.lastStep
@@ -115,7 +118,7 @@ package actor Recorder {
   /// Flushes until cancelled. What still waits then is left for ``flush(rollUps:)``.
   package func run() async {
     while !Task.isCancelled {
-      if failuresInARow > 0 || buffer.count < configuration.batch { await wait() }
+      if failuresInARow > 0 || buffer.freshCount < configuration.batch { await wait() }
       if Task.isCancelled { return }
       _ = await appendNext()
       await keepUp()
@@ -126,6 +129,7 @@ package actor Recorder {
   /// - Parameter rollUps: where the roll-ups of all series stand as well, so that they can be read up to now.
   /// - Returns: false when the store failed; the rest stays in memory.
   package func flush(rollUps: Bool = true) async -> Bool {
+    await self.rollUps?.endPause()
     while !buffer.isEmpty {
       if await !appendNext() { return false }
     }
@@ -165,39 +169,37 @@ package actor Recorder {
     for waiter in woken { waiter.resume() }
   }
 
-  /// Appends the oldest that wait. - Returns: false when the store failed.
+  /// Appends the oldest that wait, but for what the roll-ups hold back: that waits on and holds up nothing else.
+  /// - Returns: false when the store failed, or all were held back.
   private func appendNext() async -> Bool {
     await begin()
     defer { end() }
     // Others may have emptied it meanwhile.
     let batch = buffer.lend(configuration.largestAppend)
     if batch.isEmpty { return true }
-    if let rollUps {
-      // A store that is away does not hold up the append: that one may have a journal.
-      let isLastTry = failuresInARow >= 3
-      if await !rollUps.prepare(batch, isLastTry: isLastTry), !isLastTry {
-        buffer.settle(stored: false)
-        counters.failures += 1
-        failuresInARow += 1
-        return false
-      }
+    let held = await rollUps?.prepare(batch) ?? []
+    let ready = held.isEmpty ? batch : batch.indices.filter { !held.contains($0) }.map { batch[$0] }
+    if ready.isEmpty {
+      buffer.settle(batch, holding: held)
+      return false
     }
     do {
-      try await store.append(batch)
-      buffer.settle(stored: true)
-      counters.stored += batch.count
+      try await store.append(ready)
+      buffer.settle(batch, holding: held)
+      counters.stored += ready.count
       failuresInARow = 0
       counters.lastError = nil
     } catch {
-      buffer.settle(stored: false)
+      buffer.takeBack()
+      await rollUps?.doubt(ready)
       counters.failures += 1
       failuresInARow += 1
       counters.lastError = error
       return false
     }
-    await rollUps?.fold(batch)
+    await rollUps?.fold(ready)
     await rollUps?.saveDue()
-    await prune(after: batch)
+    await prune(after: ready)
     return true
   }
 
@@ -260,86 +262,5 @@ package actor Recorder {
     } catch {
       counters.lastError = error
     }
-  }
-}
-
-/// The recorder's bounded buffer: samples in the order in which they came, and which of them are on their way.
-struct SampleBuffer: Sendable {
-  private struct Item {
-    var order: Int64
-    var sample: Sample
-  }
-
-  /// A queue on an array: what has left the front is cut off when it is more than what is left.
-  private struct Line {
-    var items: [Item] = []
-    var head = 0
-    var count: Int { items.count - head }
-    var first: Item? { head < items.count ? items[head] : nil }
-
-    mutating func removeFirst() {
-      guard head < items.count else { return }
-      head += 1
-      if head > 64, head * 2 > items.count {
-        items.removeFirst(head)
-        head = 0
-      }
-    }
-  }
-
-  let capacity: Int
-  /// Given up for good.
-  private(set) var droppedCount = 0
-  private var metrics = Line()
-  private var events = Line()
-  private var next: Int64 = 0
-  /// The newest sample that is on its way to the store.
-  private var lent: Int64 = -1
-  /// Dropped while on their way: lost only when the store fails.
-  private var droppedLent = 0
-
-  init(capacity: Int) { self.capacity = capacity }
-
-  var count: Int { metrics.count + events.count }
-  var isEmpty: Bool { count == 0 }
-
-  mutating func append(_ sample: Sample) {
-    while count >= capacity { dropOldest() }
-    let item = Item(order: next, sample: sample)
-    next += 1
-    if sample.type == .event { events.items.append(item) } else { metrics.items.append(item) }
-  }
-
-  private mutating func dropOldest() {
-    guard let item = metrics.first ?? events.first else { return }
-    if metrics.first != nil { metrics.removeFirst() } else { events.removeFirst() }
-    if item.order <= lent { droppedLent += 1 } else { droppedCount += 1 }
-  }
-
-  /// The oldest `limit` samples in order. They stay here until ``settle(stored:)``.
-  mutating func lend(_ limit: Int) -> [Sample] {
-    var result: [Sample] = []
-    var metric = metrics.head
-    var event = events.head
-    while result.count < max(1, limit) {
-      let nextMetric = metric < metrics.items.count ? metrics.items[metric] : nil
-      let nextEvent = event < events.items.count ? events.items[event] : nil
-      guard let item = [nextMetric, nextEvent].compactMap({ $0 }).min(by: { $0.order < $1.order }) else { break }
-      if item.order == nextMetric?.order { metric += 1 } else { event += 1 }
-      result.append(item.sample)
-      lent = item.order
-    }
-    return result
-  }
-
-  mutating func settle(stored: Bool) {
-    if stored {
-      while let first = metrics.first, first.order <= lent { metrics.removeFirst() }
-      while let first = events.first, first.order <= lent { events.removeFirst() }
-    } else {
-      droppedCount += droppedLent
-    }
-    droppedLent = 0
-    lent = -1
   }
 }

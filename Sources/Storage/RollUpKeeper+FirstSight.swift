@@ -2,21 +2,37 @@ internal import FoundationEssentials
 package import Model
 
 extension RollUpKeeper {
-  func takeUp(_ unseen: [Series]) async {
-    guard !isPausing, await isWhole() else { return }
+  /// Catches up with series that are not in memory, or that RT may be ahead of.
+  func takeUp(_ series: [Series]) async {
+    guard await isWhole() else {
+      // What RT has is not all: they are looked at when it is.
+      for one in series { drop(one) }
+      return
+    }
+    if isPausing { return }
+    let unseen = series.filter { standings[$0] == nil }
     let room = await makeRoom(for: unseen.count)
     var rest = unseen.prefix(room)
-    while !rest.isEmpty {
-      let part = Array(rest.prefix(500))
-      rest = rest.dropFirst(part.count)
-      do throws(StorageError) {
-        let states = try await states(part)
-        for series in part { standings[series] = try await caughtUp(series, states[series]) }
-        note(nil)
-      } catch {
-        // They are looked at again when their next samples come; RT keeps what came meanwhile.
-        return note(error)
+    do throws(StorageError) {
+      for one in series {
+        guard let standing = standings[one], standing.isUncertain else { continue }
+        try await catchUp(standing)
+        standing.isUncertain = false
       }
+      while !rest.isEmpty {
+        let part = Array(rest.prefix(500))
+        rest = rest.dropFirst(part.count)
+        let states = try await states(part)
+        for one in part {
+          let standing = try await standing(one, states[one])
+          try await catchUp(standing)
+          standings[one] = standing
+        }
+      }
+      note(nil)
+    } catch {
+      // They are looked at again when their next samples come; RT keeps what came meanwhile.
+      note(error)
     }
   }
 
@@ -38,56 +54,58 @@ extension RollUpKeeper {
     }
   }
 
-  private func caughtUp(_ series: Series, _ state: RollUpState?) async throws(StorageError) -> RollUpStanding {
+  private func standing(_ series: Series, _ state: RollUpState?) async throws(StorageError) -> RollUpStanding {
+    guard let state else { return RollUpStanding(series) }
     var standing = RollUpStanding(series)
-    if let state {
-      do throws(StorageError) {
-        standing = try RollUpStanding(series, state)
-      } catch {
-        counters.failures += 1
-        counters.lastError = error
-      }
-      if standing.lastVariable == nil, let newest = try await newestVariable(series, before: nil) {
-        standing.remember(variable: newest)
-      }
+    do throws(StorageError) {
+      standing = try RollUpStanding(series, state)
+    } catch {
+      counters.failures += 1
+      counters.lastError = error
     }
-    let variable = plan(series.target).variableSeconds
-    standing.lastUsed = uptime()
-    // Pages are found from the newest back, and taken in from the oldest on.
-    var ends: [SampleKey?] = [nil]
-    var isFirst = true
-    while let end = ends.last {
-      let page = try await page(series, after: standing.through, before: end)
-      if isFirst, page.count < configuration.page {
-        take(page, standing, variable)
-        ends = []
-        break
-      }
-      isFirst = false
-      guard page.count >= configuration.page, let first = page.first else { break }
-      let key = SampleKey(first)
-      if let end, end <= key { break }
-      ends.append(key)
+    if standing.lastVariable == nil, let newest = try await newestVariable(series, before: nil) {
+      standing.remember(variable: newest)
     }
-    for end in ends.reversed() {
-      take(try await page(series, after: standing.through, before: end), standing, variable)
-    }
-    touch(standing)
     return standing
   }
 
-  /// The newest raw samples between two keys, oldest first.
+  /// Takes in what RT has and `standing` has not: all that is newer.
+  private func catchUp(_ standing: RollUpStanding) async throws(StorageError) {
+    let variable = plan(standing.series.target).variableSeconds
+    let first = standing.through?.second
+    standing.lastUsed = uptime()
+    // The store gives the newest first, buckets want the oldest first: where each page begins is found from the newest
+    // back. Pages end between two seconds, so that a page larger than asked for is one second's.
+    var limit = max(1, configuration.page)
+    var ends: [Int64?] = [nil]
+    var page = try await page(standing.series, since: first, until: nil, limit: limit)
+    while page.count >= limit, let oldest = page.first.map({ SampleKey($0).second }) {
+      let next = oldest &+ 1
+      if ends.last == next {
+        limit = limit &* 2
+        guard limit < 1 << 30 else { break }
+      } else {
+        ends.append(next)
+      }
+      page = try await self.page(standing.series, since: first, until: ends.last ?? nil, limit: limit)
+    }
+    take(page, standing, variable)
+    var since = ends.popLast() ?? nil
+    while let until = ends.popLast() {
+      take(try await self.page(standing.series, since: since, until: until, limit: limit), standing, variable)
+      since = until
+    }
+    touch(standing)
+  }
+
+  /// The newest raw samples between two instants in seconds, the first included, oldest first.
   private func page(
-    _ series: Series, after: SampleKey?, before: SampleKey?
+    _ series: Series, since: Int64?, until: Int64?, limit: Int
   ) async throws(StorageError) -> [Sample] {
     try await store.samples(
       SampleQuery(
-        series, since: after.map { StoredTime.date(second: $0.second, millisecond: 0) },
-        until: before.map { StoredTime.date(second: $0.second &+ 1, millisecond: 0) }, limit: configuration.page)
-    ).filter { sample in
-      let key = SampleKey(sample)
-      return after.map { key > $0 } ?? true && before.map { key < $0 } ?? true
-    }
+        series, since: since.map { StoredTime.date(second: $0, millisecond: 0) },
+        until: until.map { StoredTime.date(second: $0, millisecond: 0) }, limit: limit))
   }
 
   private func take(_ samples: [Sample], _ standing: RollUpStanding, _ variable: Int64) {

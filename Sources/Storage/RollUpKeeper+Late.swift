@@ -2,32 +2,53 @@ internal import FoundationEssentials
 internal import Model
 
 extension RollUpKeeper {
-  /// Takes in those of the samples that came late. - Returns: false when the store could not say which these are.
-  func takeLate(_ samples: [Sample], _ series: Series, isLastTry: Bool) async -> Bool {
-    guard let standing = standings[series] else { return true }
-    let keys = samples.map { SampleKey($0) }
-    let known = await storedKeys(series, from: keys.filter { !standing.contains($0) })
-    if known == nil, !isLastTry { return false }
-    // Nothing is lost then; what was sent twice may count twice.
-    let stored = known ?? []
+  /// Takes in those of the samples that came late: all of them, or none when the store cannot be asked.
+  /// - Returns: whether it could.
+  func takeLate(_ samples: [Sample], _ series: Series) async -> Bool {
+    guard let standing = standings[series] else { return false }
+    // Older notes first: so there are never more that are not stored than one append has samples.
+    if standing.hasUnsavedLate, await !save([series]) { return false }
+    let asked = samples.filter { !standing.contains(SampleKey($0)) }
+    if asked.isEmpty { return true }
+    // What waits in a journal is not found in RT.
+    guard !isPausing, await isWhole() else { return false }
     let plan = plan(series.target)
-    var hasNew = false
-    for (sample, key) in zip(samples, keys) {
-      if standing.contains(key) || stored.contains(key) {
-        counters.duplicates += 1
-        continue
-      }
-      hasNew = true
-      if let value = sample.value {
-        for type in RollUpStanding.types where await !fold(key, value, into: type, standing, plan) {
-          standing.wait(RollUpStanding.Waiting(type: type, key: key, value: value))
+    var new: [(key: SampleKey, value: Value)] = []
+    var buckets: [RollUp] = []
+    do throws(StorageError) {
+      let stored = try await storedKeys(series, asked.map { SampleKey($0) })
+      for sample in asked {
+        let key = SampleKey(sample)
+        guard let value = sample.value, !stored.contains(key), !new.contains(where: { $0.key == key }) else {
+          counters.duplicates += 1
+          continue
         }
-        counters.folded += 1
-        counters.late += 1
+        new.append((key, value))
+      }
+      for type in RollUpStanding.types {
+        for (key, _) in new where !buckets.contains(where: { $0.type == type && $0.contains(key.second) }) {
+          if let bucket = try await closedBucket(type, at: key.second, standing, plan) { buckets.append(bucket) }
+        }
+      }
+    } catch {
+      note(error)
+      return false
+    }
+    for (key, value) in new {
+      for type in RollUpStanding.types {
+        if standing.isOpen(type, at: key.second, variable: plan.variableSeconds) {
+          standing.foldLateIntoOpen(type, key, value, variable: plan.variableSeconds)
+        } else if let bucket = standing.knownBucket(type, at: key.second)
+          ?? buckets.first(where: { $0.type == type && $0.contains(key.second) })
+        {
+          put(key, value, bucket, standing)
+        }
       }
       standing.remember(late: key)
+      counters.folded += 1
+      counters.late += 1
     }
-    if hasNew { touch(standing) }
+    if !new.isEmpty { touch(standing) }
     return true
   }
 
@@ -48,58 +69,28 @@ extension RollUpKeeper {
     counters.late += 1
   }
 
-  /// Which of these keys RT has; nil when the store does not say.
-  private func storedKeys(_ series: Series, from keys: [SampleKey]) async -> Set<SampleKey>? {
+  /// Which of these keys RT has.
+  private func storedKeys(_ series: Series, _ keys: [SampleKey]) async throws(StorageError) -> Set<SampleKey> {
     guard let first = keys.min(), let last = keys.max() else { return [] }
-    if isPausing { return nil }
-    do throws(StorageError) {
-      let found = try await store.samples(
-        SampleQuery(
-          series, since: StoredTime.date(second: first.second, millisecond: 0),
-          until: StoredTime.date(second: last.second &+ 1, millisecond: 0), limit: 10_000))
-      return Set(found.map { SampleKey($0) })
-    } catch {
-      note(error)
-      return nil
+    let limit = 10_000
+    let found = try await rawKeys(series, first.second...last.second, limit: limit)
+    if found.count < limit { return found }
+    // Much lies between them: each second for itself.
+    var stored: Set<SampleKey> = []
+    for second in Set(keys.map(\.second)) {
+      stored.formUnion(try await rawKeys(series, second...second, limit: 1_000_000))
     }
+    return stored
   }
 
-  /// Takes in what could not be read from the store before.
-  func takeWaiting(_ series: Series) async {
-    guard let standing = standings[series] else { return }
-    let plan = plan(series.target)
-    while !isPausing, let next = standing.waiting.first {
-      guard await fold(next.key, next.value, into: next.type, standing, plan) else { return }
-      standing.endWait(next)
-    }
-  }
-
-  /// - Returns: false when the bucket could not be read from the store.
-  private func fold(
-    _ key: SampleKey, _ value: Value, into type: SampleType, _ standing: RollUpStanding, _ plan: RollUpPlan
-  ) async -> Bool {
-    let variable = plan.variableSeconds
-    if standing.isOpen(type, at: key.second, variable: variable) {
-      standing.foldLateIntoOpen(type, key, value, variable: variable)
-      return true
-    }
-    if let known = standing.knownBucket(type, at: key.second) {
-      put(key, value, known, standing)
-      return true
-    }
-    // It would be deleted at once, and a part of a bucket that is gone is worse than none.
-    let age = plan.age(type).components.seconds
-    if key.second < wall() &- age { return true }
-    if isPausing { return false }
-    do throws(StorageError) {
-      let found = try await closedBucket(type, at: key.second, standing, variable)
-      put(key, value, found ?? standing.newBucket(type, at: key.second, plan), standing)
-      return true
-    } catch {
-      // Without knowing what is there the bucket must not be replaced.
-      note(error)
-      return false
-    }
+  private func rawKeys(
+    _ series: Series, _ seconds: ClosedRange<Int64>, limit: Int
+  ) async throws(StorageError) -> Set<SampleKey> {
+    let found = try await store.samples(
+      SampleQuery(
+        series, since: StoredTime.date(second: seconds.lowerBound, millisecond: 0),
+        until: StoredTime.date(second: seconds.upperBound &+ 1, millisecond: 0), limit: limit))
+    return Set(found.map { SampleKey($0) })
   }
 
   private func put(_ key: SampleKey, _ value: Value, _ bucket: RollUp, _ standing: RollUpStanding) {
@@ -112,18 +103,22 @@ extension RollUpKeeper {
     }
   }
 
-  /// The stored bucket that an instant lies in.
+  /// The closed bucket for late data of an instant, a new one where the store has none; nil when an open one takes it,
+  /// or it would be deleted at once: a part of a bucket that is gone is worse than none.
   private func closedBucket(
-    _ type: SampleType, at second: Int64, _ standing: RollUpStanding, _ variable: Int64
+    _ type: SampleType, at second: Int64, _ standing: RollUpStanding, _ plan: RollUpPlan
   ) async throws(StorageError) -> RollUp? {
-    let series = standing.series
+    let variable = plan.variableSeconds
+    if standing.isOpen(type, at: second, variable: variable) { return nil }
+    if let known = standing.knownBucket(type, at: second) { return known }
+    if second < wall() &- plan.age(type).components.seconds { return nil }
+    let none = standing.newBucket(type, at: second, plan)
     guard type == .variable else {
-      let start = standing.place(type, of: second, variable: variable).start
-      return try await store.rollUps(series, type: type, starts: [start]).first
+      return try await store.rollUps(standing.series, type: type, starts: [none.start]).first ?? none
     }
     // Buckets of another length may be from before an edit.
-    let newest = try await newestVariable(series, before: second &+ 1)
-    return newest.flatMap { $0.contains(second) ? $0 : nil }
+    let newest = try await newestVariable(standing.series, before: second &+ 1)
+    return newest.flatMap { $0.contains(second) ? $0 : nil } ?? none
   }
 
   /// The newest stored variable bucket that starts before an instant.

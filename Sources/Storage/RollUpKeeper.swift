@@ -9,10 +9,15 @@ package import Model
 /// seen for the first time is caught up from its stored state and the RT samples that came after it: so a crash loses
 /// nothing, because ``withheld(_:)`` keeps those samples until the state is stored.
 ///
-/// Around each append the caller says ``prepare(_:)`` and, when it succeeded, ``fold(_:)``, then ``saveDue()``. Late
-/// samples (not newer than what is in) are folded by `prepare`, together with a note that they are, so that a sample that
-/// is sent again is told from one that came late: the store is asked whether it has it before it is appended. A crash
-/// between can leave one more in the roll-ups than in RT, never one less. Only one caller at a time.
+/// Around each append the caller says ``prepare(_:)``, leaves out what that holds back, and says ``fold(_:)`` when the
+/// append succeeded or ``doubt(_:)`` when it did not, then ``saveDue()``. Only one caller at a time.
+///
+/// A late sample (not newer than what is in) is what a crash would lose, because catching up goes by time. So it is
+/// folded by `prepare`, with a note that it is in, and held back until that is stored: it goes to RT afterwards. A crash
+/// between, or a full buffer, can leave one more in the roll-ups than in RT, never one less. Samples that are sent again
+/// are told from late ones by the notes and by RT: once RT has forgotten one, it counts as late.
+///
+/// Whatever is in memory may be forgotten at any time, as by a crash: it is made anew from the store.
 package actor RollUpKeeper {
   package struct Configuration: Sendable, Hashable {
     /// Longest time that something is in memory only.
@@ -42,8 +47,6 @@ package actor RollUpKeeper {
     package var failures = 0
     /// Values that had no room in their bucket: more than 2,000 fields.
     package var ignored = 0
-    /// Closed buckets that were given up because the store was away too long.
-    package var lost = 0
     /// States stored.
     package var stored = 0
     /// Series in memory.
@@ -99,7 +102,6 @@ package actor RollUpKeeper {
     result.series = standings.count
     for standing in standings.values {
       result.ignored += standing.ignoredCount
-      result.lost += standing.lostBuckets
       if standing.isDirty { result.unsaved += 1 }
     }
     return result
@@ -108,40 +110,64 @@ package actor RollUpKeeper {
   // MARK: Around an append
 
   /// Before samples are appended, each time it is tried: reads where their series stand, and takes in what is late.
-  /// - Parameter isLastTry: then what cannot be decided because the store does not answer counts as late, and is noted
-  ///   in memory only.
-  /// - Returns: false when the store failed and it should be tried again before the samples are appended.
-  @discardableResult
-  package func prepare(_ samples: [Sample], isLastTry: Bool = true) async -> Bool {
-    var unseen: [Series] = []
-    var isKnown: Set<Series> = []
-    var late: [Series: [Sample]] = [:]
-    for sample in samples where sample.type == .realTime && standings[sample.series] == nil {
-      if isKnown.insert(sample.series).inserted { unseen.append(sample.series) }
+  /// - Returns: the places of those that must not be appended now, because the store could not be asked about them or
+  ///   told of them. They have to be prepared again.
+  package func prepare(_ samples: [Sample]) async -> Set<Int> {
+    var (late, unclear) = sorted(samples)
+    if late.isEmpty, unclear.isEmpty { return [] }
+    if !unclear.isEmpty {
+      await takeUp(Array(unclear.keys))
+      late = sorted(samples).late
     }
-    if !unseen.isEmpty { await takeUp(unseen) }
-    for sample in samples where sample.type == .realTime {
-      guard let standing = standings[sample.series], let through = standing.through, SampleKey(sample) <= through
-      else { continue }
-      late[sample.series, default: []].append(sample)
-    }
-    if late.isEmpty { return true }
-    var isDecided = true
-    for (series, samples) in late.sorted(by: { SampleQuery.isListedBefore($0.key, $1.key) })
-    where await !takeLate(samples, series, isLastTry: isLastTry) {
-      isDecided = false
+    var isDecided: Set<Series> = []
+    for (series, places) in late.sorted(by: { SampleQuery.isListedBefore($0.key, $1.key) })
+    where await takeLate(places.map { samples[$0] }, series) {
+      isDecided.insert(series)
     }
     // Before they are in RT: afterwards nobody could tell them from those that are in.
-    let isSaved = await save(late.keys.filter { standings[$0]?.hasUnsavedLate == true })
-    return isDecided && isSaved
+    await save(isDecided.filter { standings[$0]?.hasUnsavedLate == true })
+    var held: Set<Int> = []
+    for (series, places) in late where !isDecided.contains(series) || standings[series]?.hasUnsavedLate == true {
+      held.formUnion(places)
+    }
+    // A series of which nobody can say where it stands. While a journal takes the samples they go there: all the store
+    // has is looked at when it has them.
+    unclear = sorted(samples).unclear
+    if !unclear.isEmpty, await isWhole() {
+      for places in unclear.values { held.formUnion(places.filter { samples[$0].value != nil }) }
+    }
+    return held
   }
+
+  /// Places of samples that came late, and of those whose series was not seen yet or has to be looked at again. An error
+  /// is never late: it is in no bucket.
+  private func sorted(_ samples: [Sample]) -> (late: [Series: [Int]], unclear: [Series: [Int]]) {
+    var (late, unclear): ([Series: [Int]], [Series: [Int]]) = ([:], [:])
+    for (place, sample) in samples.enumerated() where sample.type == .realTime {
+      guard let standing = standings[sample.series], !standing.isUncertain else {
+        unclear[sample.series, default: []].append(place)
+        continue
+      }
+      guard sample.value != nil, let through = standing.through, SampleKey(sample) <= through else { continue }
+      late[sample.series, default: []].append(place)
+    }
+    return (late, unclear)
+  }
+
+  /// After an append that failed: some of the samples may be in RT, and it may not be tried again with them.
+  package func doubt(_ samples: [Sample]) {
+    for sample in samples where sample.type == .realTime { standings[sample.series]?.isUncertain = true }
+  }
+
+  /// Asks the store at once, also when it failed a moment ago.
+  package func endPause() { pauseUntil = nil }
 
   /// After samples were appended.
   package func fold(_ samples: [Sample]) {
     let now = uptime()
     batch &+= 1
     for sample in samples where sample.type == .realTime {
-      guard let standing = standings[sample.series] else { continue }
+      guard let standing = standings[sample.series], !standing.isUncertain else { continue }
       let key = SampleKey(sample)
       let plan = plan(sample.series.target)
       standing.begin(batch: batch)
@@ -165,7 +191,7 @@ package actor RollUpKeeper {
 
   private func mayPrune(_ rule: RetentionRule) -> Bool {
     guard rule.type == .realTime else { return true }
-    guard let standing = standings[rule.series] else { return false }
+    guard let standing = standings[rule.series], !standing.isUncertain else { return false }
     switch rule.keep {
     case .newest(let count): return standing.unsavedCount <= count
     case .since: return standing.unsavedCount == 0
@@ -216,15 +242,15 @@ package actor RollUpKeeper {
     return Array(closed)
   }
 
+  @discardableResult
   func save(_ series: [Series]) async -> Bool {
     var rest = series[...]
     while !rest.isEmpty {
-      for series in rest.prefix(configuration.batch) { await takeWaiting(series) }
       if isPausing {
         hurry(rest)
         return false
       }
-      let part = rest.prefix(configuration.batch).compactMap { standings[$0] }.filter(\.isStorable)
+      let part = rest.prefix(configuration.batch).compactMap { standings[$0] }.filter(\.isDirty)
       let updates = part.compactMap { standing in
         standing.update.map { (standing: standing, update: $0, mark: standing.mark) }
       }
@@ -240,9 +266,6 @@ package actor RollUpKeeper {
         }
         note(error)
         hurry(rest)
-        for standing in standings.values where standing.isDirty {
-          standing.thin(variableAge: plan(standing.series.target).limits.variable.components.seconds)
-        }
         return false
       }
       for (standing, update, mark) in updates {
@@ -258,10 +281,15 @@ package actor RollUpKeeper {
     return true
   }
 
-  /// What was to be stored and was not comes first the next time.
+  /// What was to be stored and was not comes first the next time. What has grown too large for the memory is forgotten:
+  /// it is all in RT, or in the journal before it.
   private func hurry(_ series: some Sequence<Series>) {
     for one in series {
       guard let standing = standings[one], standing.isDirty else { continue }
+      if standing.closed.count > RollUpStanding.closedBound {
+        drop(one)
+        continue
+      }
       standing.isUrgent = false
       makeUrgent(standing)
     }
@@ -294,10 +322,9 @@ package actor RollUpKeeper {
     return max(0, min(count, configuration.capacity - standings.count))
   }
 
-  private func drop(_ series: Series) {
+  func drop(_ series: Series) {
     guard let standing = standings.removeValue(forKey: series) else { return }
     counters.ignored += standing.ignoredCount
-    counters.lost += standing.lostBuckets
   }
 
   // MARK: Bookkeeping

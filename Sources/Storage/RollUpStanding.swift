@@ -18,12 +18,6 @@ final class RollUpStanding {
     var start: Int64
   }
 
-  struct Waiting: Hashable {
-    var type: SampleType
-    var key: SampleKey
-    var value: Value
-  }
-
   /// What a stored update covers.
   struct Mark {
     var version: Int
@@ -31,22 +25,18 @@ final class RollUpStanding {
   }
 
   static let types: [SampleType] = [.variable, .hour, .day]
-  /// Most closed buckets that wait to be stored. When full the oldest goes, variable ones first; see ``lostBuckets``.
-  static let closedBound = 512
-  /// Among more than this many, variable ones that are over age are not kept waiting.
-  private static let thinnedAbove = 64
+  /// Most closed buckets that wait while the store is away. With more of them all is forgotten, and made anew from RT.
+  static let closedBound = 128
 
   let series: Series
   private(set) var through: SampleKey?
   private(set) var open: [Bucket] = []
   /// Closed and not stored since they changed.
   private(set) var closed: [BucketID: RollUp] = [:]
-  /// In the order in which they came; as many as may be on their way at once, of which the newest are stored.
+  /// Late samples that are in, in the order in which they came: more than one append holds, of which the newest are
+  /// stored.
   private(set) var late: [SampleKey] = []
   static let lateBound = 4096
-  /// Late values whose bucket could not be read; when full the oldest goes, see ``lostBuckets``.
-  private(set) var waiting: [Waiting] = []
-  static let waitingBound = 1024
   /// What late data went into last, for each type: so that it is not read again for each sample.
   private var reopened: [SampleType: RollUp] = [:]
   private var layout = RollUpLayout()
@@ -59,7 +49,6 @@ final class RollUpStanding {
   /// Grows with each change.
   private(set) var version = 0
   private var savedVersion = 0
-  private(set) var lostBuckets = 0
 
   /// What came in the batch that is being taken in.
   private var batch: (number: UInt64, before: SampleKey?, keys: [SampleKey]) = (0, nil, [])
@@ -68,6 +57,8 @@ final class RollUpStanding {
   var dirtySince: Duration?
   var isUrgent = false
   var lastUsed: Duration = .zero
+  /// RT may have samples newer than ``through``: it has to be read before the next are taken in.
+  var isUncertain = false
 
   init(_ series: Series) { self.series = series }
 
@@ -89,8 +80,6 @@ final class RollUpStanding {
   }
 
   var isDirty: Bool { version != savedVersion }
-  /// A state that says that a late sample is in must not be stored before it is.
-  var isStorable: Bool { isDirty && waiting.isEmpty }
   var mark: Mark { Mark(version: version, unsaved: unsavedCount) }
   /// How many values had no room since the last time the layout was made anew.
   var ignoredCount: Int { layout.ignored }
@@ -243,36 +232,9 @@ final class RollUpStanding {
     version &+= 1
   }
 
-  func wait(_ value: Waiting) {
-    if waiting.count >= Self.waitingBound {
-      waiting.removeFirst()
-      lostBuckets += 1
-    }
-    waiting.append(value)
-    version &+= 1
-  }
-
-  func endWait(_ value: Waiting) {
-    if let index = waiting.firstIndex(of: value) { waiting.remove(at: index) }
-  }
-
   private func put(_ bucket: RollUp) {
     closed[BucketID(type: bucket.type, start: bucket.start)] = bucket
     version &+= 1
-    guard closed.count > Self.closedBound else { return }
-    let oldest = closed.keys.min { a, b in
-      (a.type == .variable ? 0 : 1, a.start) < (b.type == .variable ? 0 : 1, b.start)
-    }
-    if let oldest { closed[oldest] = nil }
-    lostBuckets += 1
-  }
-
-  /// While the store is away: what would be deleted for its age as soon as it came there need not wait.
-  func thin(variableAge: Int64) {
-    guard closed.count > Self.thinnedAbove, let through else { return }
-    closed = closed.filter { id, bucket in
-      id.type != .variable || through.second - id.start <= variableAge &+ bucket.length
-    }
   }
 
   // MARK: Storing

@@ -24,7 +24,12 @@ actor AbortingStore: Storage, RollUpStorage {
   private(set) var statesStored = 0
   private(set) var largestStore = 0
 
+  private var isMute = false
+
   init(_ store: any Storage & RollUpStorage) { self.store = store }
+
+  /// Whether every call but ``append(_:)`` and ``prune(_:)`` fails.
+  func mute(_ isMute: Bool) { self.isMute = isMute }
 
   /// The call that is `distance` calls away from now, 1 being the next, fails.
   func fail(in distance: Int, _ fault: Fault) { faults[calls + distance] = fault }
@@ -34,8 +39,9 @@ actor AbortingStore: Storage, RollUpStorage {
   }
 
   private func call<Result: Sendable>(
-    _ body: () async throws(StorageError) -> Result
+    isAnsweredMute: Bool = false, _ body: () async throws(StorageError) -> Result
   ) async throws(StorageError) -> Result {
+    if isMute, !isAnsweredMute { throw StorageError(.unavailable, "mute") }
     if isDead { throw StorageError(.unavailable, "dead") }
     calls += 1
     let fault = faults.removeValue(forKey: calls)
@@ -56,7 +62,7 @@ actor AbortingStore: Storage, RollUpStorage {
   }
 
   func append(_ samples: [Sample]) async throws(StorageError) {
-    try await call { () async throws(StorageError) in
+    try await call(isAnsweredMute: true) { () async throws(StorageError) in
       try await store.append(samples)
       for sample in samples where sample.type == .realTime {
         guard ledger[sample.series]?[SampleKey(sample)] == nil else { continue }
@@ -71,7 +77,7 @@ actor AbortingStore: Storage, RollUpStorage {
     try await call { () async throws(StorageError) in try await store.samples(query) }
   }
   func prune(_ rules: [RetentionRule]) async throws(StorageError) -> Int {
-    try await call { () async throws(StorageError) in try await store.prune(rules) }
+    try await call(isAnsweredMute: true) { () async throws(StorageError) in try await store.prune(rules) }
   }
   func rollUpStates(_ series: [Series]) async throws(StorageError) -> [Series: RollUpState] {
     try await call { () async throws(StorageError) in try await store.rollUpStates(series) }

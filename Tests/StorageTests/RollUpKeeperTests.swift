@@ -9,6 +9,12 @@ import Testing
 
 @Suite("Roll-ups hold every appended sample exactly once")
 struct RollUpKeeperTests {
+  private struct Keyed: Hashable {
+    var series: Series
+    var key: SampleKey
+    init(_ sample: Sample) { (series, key) = (sample.series, SampleKey(sample)) }
+  }
+
   private let cpu = Series(target: "web-1", metric: "Vitals.CPU")
 
   private func sample(_ second: Int64, n: Int = 0, _ value: Value = 1, _ series: Series? = nil) -> Sample {
@@ -38,12 +44,10 @@ struct RollUpKeeperTests {
         world.plans.set(plan)
       }
       var batch: [Sample] = []
-      var isRepeated = false
       for _ in 0..<dice.roll(0..<6) {
         // What RT has forgotten cannot be told from what is late.
         if world.plans.plan.limits.realTime > 1000, dice.oneIn(8), let old = sent.randomElement(using: &dice) {
           batch.append(old)
-          isRepeated = true
           continue
         }
         let at = world.wall.now.addingTimeInterval(dice.oneIn(6) ? Double(-dice.roll(0..<8000)) : 0)
@@ -56,10 +60,7 @@ struct RollUpKeeperTests {
         }
       }
       sent.append(contentsOf: batch)
-      if isRepeated {
-        // A store that cannot be asked cannot tell what is sent again from what is late.
-        await world.store.revive()
-      } else if dice.oneIn(6) {
+      if dice.oneIn(6) {
         await world.store.fail(in: dice.roll(1..<9), dice.oneIn(2) ? .before : .after)
       } else if kills, dice.oneIn(8) {
         await world.store.fail(in: dice.roll(1..<9), dice.oneIn(2) ? .killBefore : .killAfter)
@@ -73,7 +74,7 @@ struct RollUpKeeperTests {
       }
       if await world.store.isDead {
         await world.restart()
-        try await world.acceptGhosts(batch)
+        try await world.acceptGhosts(sent)
       }
     }
     await world.store.revive()
@@ -84,7 +85,10 @@ struct RollUpKeeperTests {
     #expect(await world.recorder.flush())
     try await world.check(note)
     let statistics = await world.recorder.statistics
-    #expect(statistics.rollUps.lost == 0 && statistics.rollUps.unsaved == 0)
+    #expect(statistics.rollUps.unsaved == 0 && statistics.waiting == 0 && statistics.dropped == 0)
+    if kills { return }
+    let ledger = await world.store.ledger
+    #expect(Set(sent.map { Keyed($0) }).allSatisfy { ledger[$0.series]?[$0.key] != nil }, "\(note)")
   }
 
   @Test("through late data, set clocks, edits, failing calls and restarts", arguments: [false, true])
@@ -115,6 +119,79 @@ struct RollUpKeeperTests {
       let states = try await again.rollUpStates([cpu])
       #expect(states[cpu]?.through.second == RollUpWorld.start + 10_000_000)
       await again.close()
+    }
+  }
+
+  @Test("whose late ones wait while the store cannot be asked, also through a kill; all others go on")
+  func heldBack() async throws {
+    let world = RollUpWorld(MemoryStorage())
+    let ssh = Series(target: "web-1", metric: "POL.Port", name: "ssh")
+    await world.recorder.record([sample(1000), sample(1000, 3, ssh)])
+    #expect(await world.recorder.flush())
+    await world.store.mute(true)
+    for round: Int64 in 0..<4 {
+      // Late; new; of a series that was not seen yet.
+      await world.recorder.record([
+        sample(100 + round), sample(2000 + round, 2, ssh), sample(round, 1, Series(target: "new", metric: "M")),
+      ])
+      #expect(await !world.recorder.flush())
+      world.clock.advance(by: .seconds(40))
+    }
+    func counts() async -> [Int] {
+      let ledger = await world.store.ledger
+      return [cpu, ssh, Series(target: "new", metric: "M")].map { ledger[$0]?.count ?? 0 }
+    }
+    #expect(await counts() == [1, 5, 0])
+    #expect(await world.recorder.statistics.held == 8)
+    await world.store.mute(false)
+    #expect(await world.recorder.flush())
+    #expect(await counts() == [5, 5, 4])
+    #expect(await world.recorder.statistics.held == 0)
+    try await world.check("asked again")
+    await world.store.mute(true)
+    await world.recorder.record([sample(50), sample(3000)])
+    #expect(await !world.recorder.flush())
+    await world.restart()
+    await world.recorder.record([sample(4000), sample(60)])
+    #expect(await !world.recorder.flush())
+    await world.store.mute(false)
+    #expect(await world.recorder.flush())
+    // Only what waited in memory is gone, from both.
+    #expect(await counts() == [8, 5, 4])
+    try await world.check("killed")
+  }
+
+  @Test("that a failed append left in RT are found there, though nobody sends them again")
+  func leftBehind() async throws {
+    let world = RollUpWorld(MemoryStorage())
+    await world.recorder.record([sample(0)])
+    #expect(await world.recorder.flush())
+    await world.store.fail(in: 1, .after)
+    await world.recorder.record([sample(10)])
+    #expect(await !world.recorder.flush())
+    // The buffer is full of others: the one that is in RT already goes.
+    await world.recorder.record((0..<10_000).map { sample(20, n: $0) })
+    #expect(await world.recorder.flush())
+    #expect(await world.recorder.statistics.dropped == 1)
+    #expect(await world.store.ledger[cpu]?.count == 10_002)
+    try await world.check("left behind")
+  }
+
+  @Test("are found from where the stored state ends, in pages of any size, however many one second has")
+  func pages() async throws {
+    for page in [1, 2, 3, 5, 50] {
+      let world = RollUpWorld(MemoryStorage())
+      world.configuration.page = page
+      await world.restart()
+      await world.recorder.record([sample(0), sample(7, n: 1)])
+      #expect(await world.recorder.flush())
+      await world.recorder.record(
+        (0..<40).map { sample(7 + Int64($0 / 9) * ($0 < 20 ? 0 : 301), n: 2 + $0, .int(Int64($0))) })
+      #expect(await world.recorder.flush(rollUps: false))
+      await world.restart()
+      await world.recorder.record([sample(5000)])
+      #expect(await world.recorder.flush())
+      try await world.check("pages of \(page)")
     }
   }
 
