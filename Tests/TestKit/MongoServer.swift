@@ -3,7 +3,7 @@ internal import Glibc
 
 /// A real mongod, or a replica set of them, on free ports of 127.0.0.1, with data in a folder of its own.
 ///
-/// The program is named by `SYSCRAP_TEST_MONGOD`, or found in PATH. It ends with its owner, as ``ManagedProcess`` does.
+/// The program is named by `SYSCRAP_TEST_MONGOD`, or found in PATH. It ends with its owner, see ``Caretaker``.
 package final class MongoServer: @unchecked Sendable {
   // Sendable is true: `processes` is only touched under `lock`; everything else is constant.
   package enum Kind: Sendable, Hashable {
@@ -24,6 +24,8 @@ package final class MongoServer: @unchecked Sendable {
   package let kind: Kind
   package let ports: [UInt16]
   private let folder: TemporaryDirectory
+  /// A shared server lives to the process's end, when no object goes away; its process and data must not outlive it.
+  private let caretaker: Caretaker
   private let arguments: [String]
   private let user: User?
   private let certificates: Certificates?
@@ -100,6 +102,7 @@ package final class MongoServer: @unchecked Sendable {
     self.user = user
     self.certificates = certificates
     folder = try TemporaryDirectory("mongo")
+    caretaker = try Caretaker(folder: folder.path)
     let count = if case .replicaSet(let count) = kind { count } else { 1 }
     var ports: [UInt16] = []
     while ports.count < count {
@@ -256,12 +259,6 @@ package final class MongoServer: @unchecked Sendable {
     }
   }
 
-  /// At the process's end: nothing waits any more.
-  fileprivate func discard() {
-    for index in ports.indices { member(index)?.signal(SIGKILL) }
-    try? FileManager.default.removeItem(atPath: folder.path)
-  }
-
   /// Which member is the primary.
   package func primary() async throws -> Int {
     let lines = try await python(
@@ -292,27 +289,8 @@ private actor SharedServers {
     // Owned by this actor to the process's end: whoever asks waits for the one that starts.
     let task =
       starting[kind]
-      ?? Task {
-        let server = try await MongoServer.start(kind)
-        ServerRegistry.shared.add(server)
-        return server
-      }
+      ?? Task { try await MongoServer.start(kind) }
     starting[kind] = task
     return try await task.value
   }
-}
-
-/// Shared servers live to the process's end; their data must not outlive it.
-private final class ServerRegistry: @unchecked Sendable {
-  // Sendable is true: `servers` is only touched under `lock`.
-  static let shared = ServerRegistry()
-  private let lock = NSLock()
-  private var servers: [MongoServer] = []
-
-  private init() {
-    atexit { ServerRegistry.shared.endAll() }
-  }
-
-  func add(_ server: MongoServer) { lock.withLock { servers.append(server) } }
-  func endAll() { lock.withLock { servers.forEach { $0.discard() } } }
 }
