@@ -85,7 +85,7 @@ struct StoreSizes {
     let keeper = RollUpKeeper(store: store) { _ in plan }
     for start in stride(from: 0, to: samples.count, by: 500) {
       let part = Array(samples[start..<min(start + 500, samples.count)])
-      await keeper.prepare(part)
+      _ = await keeper.prepare(part)
       await keeper.fold(part)
       _ = await keeper.saveAll()
     }

@@ -1,0 +1,81 @@
+import Foundation
+import Model
+import TestKit
+import Testing
+
+@testable import Storage
+
+@Suite("Roll-ups that are kept while samples come, in every store")
+struct RollUpKeepingTests {
+  private let all = [
+    Series(target: "web-1", metric: "Vitals.CPU"), Series(target: "web-1", metric: "POL.Port", name: "ssh"),
+    Series(target: "db", metric: "Vitals.CPU"),
+  ]
+
+  /// A recorder that rolls up as a new process does: it knows what is in the store.
+  private func recorder(_ store: any Storage & RollUpStorage, _ clock: ManualClock) -> Recorder {
+    let keeper = RollUpKeeper(
+      store: store, clock: clock, now: { time(8000) }, plan: { _ in RollUpPlan(variable: .seconds(300)) })
+    return Recorder(
+      store: store, clock: clock, now: { time(8000) }, limits: { _ in HistoryLimits() }, rollUps: keeper)
+  }
+
+  /// Every eleventh came late, every fifteenth is an error.
+  private func samples() -> [Sample] {
+    (0..<600).map { number in
+      let at = time(Double(number * 10 - (number % 11 == 5 ? 900 : 0)) + 0.25)
+      let series = all[number % 7 % 3]
+      if number % 15 == 3 { return Sample(series: series, at: at, n: number, error: "no answer") }
+      return Sample(series: series, at: at, n: number, value: ["percent": .int(Int64(number * 37 % 101))])
+    }
+  }
+
+  /// All buckets of a type and series, made from the raw samples in one go.
+  private func recomputed(_ samples: [Sample], _ series: Series, _ type: SampleType) -> [Sample] {
+    let length: Int64 = type == .variable ? 300 : type == .hour ? 3600 : 86_400
+    let raw = samples.filter { $0.series == series && $0.value != nil }.sorted { SampleKey($0) < SampleKey($1) }
+    let buckets = Dictionary(grouping: raw) { SampleKey($0).second / length * length }
+    return buckets.sorted { $0.key < $1.key }.map { start, samples in
+      let numbers = samples.compactMap { $0.value?["percent"]?.integer }
+      let figures: Value = [
+        "min": .int(numbers.min() ?? 0), "max": .int(numbers.max() ?? 0),
+        "mean": .double(Double(numbers.reduce(0, +)) / Double(numbers.count)), "last": .int(numbers.last ?? 0),
+        "count": .int(Int64(numbers.count)),
+      ]
+      return Sample(
+        series: series, type: type, at: Date(timeIntervalSince1970: Double(start)), value: ["percent": figures])
+    }
+  }
+
+  @Test("are what the raw samples make, through late ones and a restart", arguments: StoreKind.allCases)
+  func restart(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let clock = ManualClock()
+    var recorder = recorder(try #require((fixture.store as Any) as? any Storage & RollUpStorage), clock)
+    let samples = samples()
+    var second: (any Storage)?
+    for start in stride(from: 0, to: samples.count, by: 6) {
+      if start == 300 {
+        // As after a kill: what the first one had in memory is gone.
+        second = try await fixture.another?()
+        let store = second ?? fixture.store
+        recorder = self.recorder(try #require((store as Any) as? any Storage & RollUpStorage), clock)
+      }
+      clock.advance(by: .seconds(7))
+      await recorder.record(Array(samples[start..<min(start + 6, samples.count)]))
+      #expect(await recorder.flush(rollUps: false))
+    }
+    #expect(await recorder.flush())
+    for series in all {
+      #expect(try await fixture.store.samples(SampleQuery(series, limit: 1000)).count > 100)
+      for type in [SampleType.variable, .hour, .day] {
+        let kept = try await fixture.store.samples(SampleQuery(series, type: type, limit: 1000))
+        #expect(kept == recomputed(samples, series, type))
+      }
+    }
+    let rollUps = await recorder.statistics.rollUps
+    #expect(rollUps.late > 20 && rollUps.unsaved == 0 && rollUps.failures == 0 && rollUps.duplicates == 0)
+    await second?.close()
+  }
+}
