@@ -171,17 +171,23 @@ struct Plantation {
 
   private func trouble() -> ChildSpec {
     let (trouble, notices, clock, leadership) = (parts.trouble, parts.notices, parts.clock, parts.leadership)
-    let recorder = parts.recorder
+    let (recorder, logger) = (parts.recorder, parts.logger)
     return ChildSpec(id: "Problems", backoff: Backoff(), heartbeat: .seconds(120)) { context in
       Routine {
         var told: Set<String> = []
         var isFull = false
+        var steps = ClockSteps()
         while true {
           context.beat()
           try await clock.sleep(for: .seconds(10))
           await trouble.say()
+          let recorded = await recorder.statistics
+          if let news = steps.news(in: recorded) {
+            logger.warning("The wall clock was set", metadata: news.metadata)
+            if let notice = news.notice { await notices.post(notice) }
+          }
           // What the disk keeps for messages carries this one, too.
-          let failure = await recorder.statistics.lastError
+          let failure = recorded.lastError
           if let failure, failure.code == .full, !isFull {
             await notices.post(
               Notice(

@@ -31,6 +31,8 @@ struct SelfGauges {
     set("samples_dropped_total", Double(recorder.dropped))
     set("samples_waiting", Double(recorder.waiting))
     set("store_failures_total", Double(recorder.failures))
+    set("clock_steps_total", Double(recorder.clockSteps))
+    set("history_deletes_paused", recorder.agesArePaused ? 1 : 0)
     if let journaled = parts.journaled {
       let status = await journaled.status
       set("store_away", status.condition == .present ? 0 : 1)
