@@ -38,8 +38,12 @@ struct RecorderTests {
     var configuration = Recorder.Configuration()
     configuration.capacity = capacity
     return Recorder(
-      store: SampleGate(scripted: scripted), configuration: configuration, clock: clock, now: { time() },
-      limits: limits)
+      store: SampleGate(scripted: scripted), configuration: configuration, clock: clock,
+      now: { [clock] in
+        // Both clocks go on together: nothing has set one of them.
+        let passed = clock.now.offset.components
+        return time(Double(passed.seconds) + Double(passed.attoseconds) / 1e18)
+      }, limits: limits)
   }
 
   private func samples(_ values: Range<Int>, type: SampleType = .realTime) -> [Sample] {
