@@ -14,10 +14,14 @@ struct RollUpKeepingTests {
 
   /// A recorder that rolls up as a new process does: it knows what is in the store.
   private func recorder(_ store: any Storage & RollUpStorage, _ clock: ManualClock) -> Recorder {
-    let keeper = RollUpKeeper(
-      store: store, clock: clock, now: { time(8000) }, plan: { _ in RollUpPlan(variable: .seconds(300)) })
+    // Nothing leaves: all is compared.
+    var limits = HistoryLimits()
+    (limits.realTime, limits.variable) = (1000, .seconds(1e6))
+    (limits.hour, limits.day) = (.seconds(1e6), .seconds(1e6))
+    let plan = RollUpPlan(limits: limits, variable: .seconds(300))
+    let keeper = RollUpKeeper(store: store, clock: clock, now: { time(8000) }, plan: { _ in plan })
     return Recorder(
-      store: store, clock: clock, now: { time(8000) }, limits: { _ in HistoryLimits() }, rollUps: keeper)
+      store: store, clock: clock, now: { time(8000) }, limits: { _ in plan.limits }, rollUps: keeper)
   }
 
   /// Every eleventh came late, every fifteenth is an error.
