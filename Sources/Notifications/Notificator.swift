@@ -36,7 +36,7 @@ package struct Notificator: Branch {
     let rescuer = ChildSpec(id: "Notificator.Rescuer", backoff: Backoff(), heartbeat: .seconds(300)) { child in
       let rescuer = Rescuer(
         storage: context.storage, doorbell: context.doorbell, clock: context.clock, now: context.now,
-        logger: context.logger, lease: context.lease, beat: child.beat)
+        logger: context.logger, lease: context.lease, hasEnded: context.hasEnded, beat: child.beat)
       return Routine { try await rescuer.run() }
     }
     supervisor = Supervisor(

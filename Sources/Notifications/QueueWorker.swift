@@ -17,6 +17,8 @@ package struct WorkerContext: Sendable {
   package var now: @Sendable () -> Date
   package var logger: Logger
   package var schedule = RetrySchedule()
+  /// Whether the owner of a lease has ended for certain, so that its message need not wait for the lease's end.
+  package var hasEnded: @Sendable (String) -> Bool = { _ in false }
   package var lease: Duration = .seconds(60)
   /// The longest an idle worker waits before it looks again: other processes ring no bell.
   package var poll: Duration = .seconds(1)

@@ -1,5 +1,6 @@
 package import FoundationEssentials
 package import Logging
+internal import Model
 package import Storage
 
 /// Gives back the messages of workers that died with them in hand, and forgets what was settled long ago.
@@ -13,6 +14,7 @@ package struct Rescuer: Sendable {
   private let metrics = DeliveryMetrics()
 
   private let lease: Duration
+  private let hasEnded: @Sendable (String) -> Bool
 
   /// How often leases are looked through. A message of a worker that died is due again within a lease and two of these.
   package static let interval: Duration = .seconds(5)
@@ -24,12 +26,16 @@ package struct Rescuer: Sendable {
   static let pruneRounds = 720
   /// By how much the time of day may differ from what has passed before it counts as set.
   static let stepBound: TimeInterval = 60
+  /// How soon the first look is tried again while the store is away: what the process before this one held waits for it.
+  static let firstPause: Duration = .seconds(1)
 
   package init(
     storage: any Storage, doorbell: Doorbell, clock: any Clock<Duration>, now: @escaping @Sendable () -> Date,
-    logger: Logger, lease: Duration = .seconds(60), beat: @escaping @Sendable () -> Void = {}
+    logger: Logger, lease: Duration = .seconds(60),
+    hasEnded: @escaping @Sendable (String) -> Bool = { _ in false }, beat: @escaping @Sendable () -> Void = {}
   ) {
     self.lease = lease
+    self.hasEnded = hasEnded
     self.storage = storage
     self.doorbell = doorbell
     self.clock = clock
@@ -43,10 +49,11 @@ package struct Rescuer: Sendable {
     var roundsToPruning = 0
     var isStoreAway = false
     var last: Date?
+    var hasLooked = false
     while true {
       beat()
       let now = now()
-      if let last, abs(now.timeIntervalSince(last) - Self.interval.timeInterval) > Self.stepBound {
+      if hasLooked, let last, abs(now.timeIntervalSince(last) - Self.interval.timeInterval) > Self.stepBound {
         // Nothing is forgotten by a clock that may be wrong: an hour is time to put it right.
         logger.notice(
           "the time of day jumped, or the process was stopped for a while",
@@ -57,7 +64,10 @@ package struct Rescuer: Sendable {
       do throws(StorageError) {
         let leases = try await storage.heldLeases(limit: Self.leaseBound)
         // Also without any: the store finishes what a crash left half done.
-        let count = try await storage.rescue(watch.look(at: leases, now: now), now: now)
+        let ended = leases.filter { $0.entry.owner.map(hasEnded) ?? false }
+        let stranded = watch.look(at: leases, now: now).filter { !ended.contains($0) }
+        let count = try await storage.rescue(ended + stranded, now: now)
+        hasLooked = true
         if count > 0 {
           metrics.rescued(count)
           logger.warning("leases ran out; their messages are due again", metadata: ["count": "\(count)"])
@@ -76,7 +86,7 @@ package struct Rescuer: Sendable {
         }
         isStoreAway = true
       }
-      try await clock.sleep(for: Self.interval)
+      try await clock.sleep(for: hasLooked ? Self.interval : Self.firstPause)
     }
   }
 }

@@ -23,11 +23,12 @@ package actor LeaseKeeper {
 
   /// - Parameters:
   ///   - owner: unique for each process.
-  ///   - predecessor: an owner that is known to have ended, such as the process before this one.
+  ///   - hasEnded: whether an owner is known to have ended, such as the process before this one.
   ///   - clock: must go on while the machine sleeps, as `ContinuousClock` does (CLOCK_BOOTTIME on Linux).
   ///   - observe: hears each change of the state, in order; it returns at once.
   package init<C: Clock>(
-    _ name: String, owner: String, predecessor: String? = nil, storage: any LeaseStorage,
+    _ name: String, owner: String, hasEnded: @escaping @Sendable (String) -> Bool = { _ in false },
+    storage: any LeaseStorage,
     times: LeaseTimes = LeaseTimes(), clock: C,
     factory: any MetricsFactory = MetricsSystem.factory, logger: Logger,
     observe: @escaping @Sendable (LeaseState) -> Void
@@ -38,7 +39,7 @@ package actor LeaseKeeper {
     let origin = clock.now
     now = { origin.duration(to: clock.now) }
     sleep = { try await clock.sleep(until: origin.advanced(by: $0), tolerance: nil) }
-    logic = LeaseLogic(name: name, owner: owner, predecessor: predecessor, times: times)
+    logic = LeaseLogic(name: name, owner: owner, hasEnded: hasEnded, times: times)
     var logger = logger
     logger[metadataKey: "lease.name"] = "\(name)"
     self.logger = logger

@@ -36,8 +36,8 @@ package struct LeaseLogic: Sendable {
 
   package let name: String
   package let owner: String
-  /// An owner that is known to have ended: what it still holds is as good as free.
-  package let predecessor: String?
+  /// Whether an owner is known to have ended: what it still holds is as good as free.
+  package let hasEnded: @Sendable (String) -> Bool
   package let times: LeaseTimes
   /// Longest time to live of another's lease that is respected; a greater one is a mistake in the document.
   static let longestTTL = 600
@@ -62,10 +62,13 @@ package struct LeaseLogic: Sendable {
   private var intent: (lease: Lease, expecting: Lease?)?
   private var highestEpoch: Int64 = 0
 
-  package init(name: String, owner: String, predecessor: String? = nil, times: LeaseTimes = LeaseTimes()) {
+  package init(
+    name: String, owner: String, hasEnded: @escaping @Sendable (String) -> Bool = { _ in false },
+    times: LeaseTimes = LeaseTimes()
+  ) {
     self.name = name
     self.owner = owner
-    self.predecessor = predecessor
+    self.hasEnded = hasEnded
     self.times = times
   }
 
@@ -126,7 +129,7 @@ package struct LeaseLogic: Sendable {
     answeredAt = now
     lookAt = sent + times.look
     guard mine == nil else { return }
-    guard let found, !found.owner.isEmpty, found.owner != predecessor else {
+    guard let found, !found.owner.isEmpty, !hasEnded(found.owner) else {
       seen = found
       seenFor = .zero
       intent = (taking(found), found)
@@ -167,7 +170,7 @@ package struct LeaseLogic: Sendable {
       if had != nil { return .renewed }
       // Our own put whose answer had been lost is no change of hands that anybody else would see.
       let former = expected?.owner ?? ""
-      return .took(from: former.isEmpty || former == owner || former == predecessor ? nil : former)
+      return .took(from: former.isEmpty || former == owner || hasEnded(former) ? nil : former)
     }
     if let held = mine {
       if let stands, stands.owner == owner, stands.epoch == held.epoch || stands.epoch == put.epoch {

@@ -79,7 +79,7 @@ extension QueueEntry {
   }
 
   package mutating func rescued(now: Date) {
-    log(now: now, outcome: "rescued", answer: "the lease of \(owner ?? "nobody") ran out")
+    log(now: now, outcome: "rescued", answer: "\(owner ?? "nobody") left it unfinished")
     release(.pending, now: now)
   }
 

@@ -68,6 +68,31 @@ struct RescuerTests {
     #expect(watch.look(at: [lease("1", until: until, epoch: 30)], now: start).isEmpty)
   }
 
+  @Test("what an owner held that has ended for certain is due again at the first look, whatever its lease says")
+  func endedOwner() async throws {
+    let office = Office { _, _ in .delivered(receipt: "ok") }
+    try await office.announce(.firing)
+    let now = office.context.now()
+    let lease = try #require(
+      try await office.storage.claim(owner: "home/former/worker", now: now, lease: .seconds(60)))
+    let rescuer = Rescuer(
+      storage: office.storage, doorbell: office.doorbell, clock: office.clock, now: office.context.now,
+      logger: Logger(label: "test"), hasEnded: { $0.hasPrefix("home/") && !$0.hasPrefix("home/present/") })
+    let rescuing = Task { try await rescuer.run() }
+    try await office.clock.sleepers(atLeast: 1)
+    let entry = try #require(try await office.entries().first)
+    #expect(entry.state == .pending)
+    #expect(entry.attempts.map(\.outcome) == ["rescued"])
+    #expect(entry.id == lease.entry.id)
+    // The living of the same home keep theirs.
+    _ = try await office.storage.claim(owner: "home/present/worker", now: now, lease: .seconds(60))
+    office.clock.advance(by: Rescuer.interval)
+    try await office.clock.sleepers(atLeast: 1)
+    #expect(try await office.entries().first?.state == .leased)
+    rescuing.cancel()
+    _ = await rescuing.result
+  }
+
   @Test(
     "a delivery under way survives a step of the clock by an hour or a day, and is told once",
     arguments: [3600, 86_400, -3600, -86_400])

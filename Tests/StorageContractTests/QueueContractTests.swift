@@ -93,7 +93,7 @@ struct QueueContractTests {
     #expect(try await !store.settle(late, as: .delivered(receipt: "late"), now: time(91), adding: []))
     let next = try #require(try await store.claim(owner: "late", now: time(91), lease: lease))
     #expect(next.entry.epoch == 2)
-    #expect(next.entry.attempts == [attempt(90, "rescued", "the lease of late ran out")])
+    #expect(next.entry.attempts == [attempt(90, "rescued", "late left it unfinished")])
     // The same name does not help: the epoch has moved on.
     #expect(try await !store.settle(late, as: .delivered(receipt: "late"), now: time(92), adding: []))
     #expect(try await store.settle(next, as: .delivered(receipt: "ok"), now: time(93), adding: []))
@@ -118,7 +118,7 @@ struct QueueContractTests {
     #expect(try await store.rescue([first], now: time(61)) == 0)
     let second = try #require(try await store.claim(owner: "b", now: time(61), lease: lease))
     #expect(second.entry.id == "1" && second.entry.epoch == 2)
-    #expect(second.entry.attempts == [attempt(61, "rescued", "the lease of a ran out")])
+    #expect(second.entry.attempts == [attempt(61, "rescued", "a left it unfinished")])
     #expect(try await !store.settle(first, as: .delivered(receipt: ""), now: time(61), adding: []))
     #expect(try await store.settle(second, as: .delivered(receipt: ""), now: time(600), adding: []))
     #expect(try await store.settle(other, as: .delivered(receipt: ""), now: time(600), adding: []))

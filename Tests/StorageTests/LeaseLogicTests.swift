@@ -228,12 +228,12 @@ internal import Testing
   @Test("What a process held that is known to have ended is taken at once; anybody else's is not")
   func predecessor() {
     let held = Self.lease("former", epoch: 3, beat: 7)
-    var logic = LeaseLogic(name: "gathering", owner: "a", predecessor: "former")
+    var logic = LeaseLogic(name: "gathering", owner: "a", hasEnded: { $0 == "former" })
     logic.looked(held, sent: .zero, at: .zero)
     let put = Self.lease("a", epoch: 4, beat: 8)
     #expect(logic.step(at: .zero) == .put(put, expecting: held))
     #expect(logic.answered(put, to: put, expecting: held, sent: .zero, at: .zero) == .took(from: nil))
-    var other = LeaseLogic(name: "gathering", owner: "a", predecessor: "former")
+    var other = LeaseLogic(name: "gathering", owner: "a", hasEnded: { $0 == "former" })
     other.looked(Self.lease("b", epoch: 3, beat: 7), sent: .zero, at: .zero)
     #expect(other.step(at: .zero) == .wait(until: .seconds(2)))
   }

@@ -49,12 +49,11 @@ struct Parts: Sendable {
     self.registry = registry
     self.logger = logger
     let (now, clock, host) = (now, clock, ProcessName.host)
-    instance = "\(host)/\(ProcessName.pid)"
-    let owner = "\(instance)/\(UUID().uuidString.prefix(8).lowercased())"
+    let identity = try InstanceIdentity(stateDirectory: configuration.stateDirectory)
+    instance = identity.owner
     leadership = Leadership(
-      shared: stores.shared, owner: owner,
-      predecessor: stores.shared == nil ? nil : try Self.succeed(owner, configuration), clock: clock, factory: registry,
-      logger: logger)
+      shared: stores.shared, owner: identity.owner, hasEnded: { identity.hasSucceeded($0) }, clock: clock,
+      factory: registry, logger: logger)
     pool = BlockingPool(named: "files", threads: 2)
     loops = try EventLoopGroup(count: 2)
     engine = try TransferEngine(logger: logger)
@@ -83,10 +82,14 @@ struct Parts: Sendable {
       notify: configuration.notices.notify ?? [], host: host, logger: logger, now: now)
     let (notices, pipeline) = (notices, pipeline)
     let settings = Notificator.Settings(configuration.notificator, instance: instance)
-    workers = WorkerContext(
+    var workers = WorkerContext(
       storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell,
       gate: ChannelGate(limit: settings.deliveriesPerChannel, clock: clock, now: now), report: report,
       notice: { _ = await notices.post($0) }, clock: clock, now: now, logger: logger)
+    // A store that is ours alone has no living owners but this process.
+    let isAlone = stores.shared == nil
+    workers.hasEnded = { isAlone ? !identity.isOurs($0) : identity.hasSucceeded($0) }
+    self.workers = workers
 
     connectors = Connectors(
       configuration: configuration.ssh, group: loops, metrics: SSHMetrics(factory: registry), logger: logger,
@@ -117,16 +120,6 @@ struct Parts: Sendable {
 
   let limits: LimitsBoard
   let facts: FactsBook
-
-  /// Writes down in whose name leases are held from now on, before any is. The state folder's lock is ours: whoever
-  /// stood there before has ended, and need not be waited for.
-  /// - Returns: who that was.
-  private static func succeed(_ owner: String, _ configuration: Configuration) throws -> String? {
-    let path = configuration.stateDirectory + "/instance"
-    let former = PrivateFile.read(path)
-    try PrivateFile.write(owner + "\n", to: path)
-    return former
-  }
 
   var notificatorSettings: Notificator.Settings { .init(configuration.notificator, instance: instance) }
 }

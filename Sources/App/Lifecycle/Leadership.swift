@@ -61,9 +61,10 @@ actor Leadership {
   /// - Parameters:
   ///   - shared: the store that keeps the lease; nil: nobody else can use it.
   ///   - owner: unique for each process.
-  ///   - predecessor: the owner that this process comes after and that has ended for certain.
+  ///   - hasEnded: whether an owner was an earlier process of this state folder, which has ended for certain.
   init(
-    shared: (any LeaseStorage & FencedStorage)?, owner: String, predecessor: String?, clock: any Clock<Duration>,
+    shared: (any LeaseStorage & FencedStorage)?, owner: String, hasEnded: @escaping @Sendable (String) -> Bool,
+    clock: any Clock<Duration>,
     factory: any MetricsFactory, logger: Logger
   ) {
     let sink = Locked<AsyncStream<LeaseState>.Continuation?>(nil)
@@ -75,7 +76,7 @@ actor Leadership {
     current = Locked(shared == nil ? .alone : .beginning)
     if let shared {
       keeper = LeaseKeeper(
-        Self.leaseName, owner: owner, predecessor: predecessor, storage: shared, clock: clock, factory: factory,
+        Self.leaseName, owner: owner, hasEnded: hasEnded, storage: shared, clock: clock, factory: factory,
         logger: logger,
         observe: { state in sink.withLock { _ = $0?.yield(state) } })
     } else {

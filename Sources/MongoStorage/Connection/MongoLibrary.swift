@@ -33,7 +33,7 @@ enum MongoLibrary {
       switch level {
       // Whoever makes a call is told what went wrong; these lines are beside it.
       case MONGOC_LOG_LEVEL_ERROR, MONGOC_LOG_LEVEL_CRITICAL: .warning
-      case MONGOC_LOG_LEVEL_WARNING, MONGOC_LOG_LEVEL_MESSAGE: .info
+      case MONGOC_LOG_LEVEL_WARNING, MONGOC_LOG_LEVEL_MESSAGE: .debug
       case MONGOC_LOG_LEVEL_INFO: .debug
       default: .trace
       }
