@@ -12,7 +12,7 @@ extension JournaledStorage: Storage {
   }
 
   func pass<R: Sendable>(
-    _ need: Need = .reachable, _ body: (any Storage) async throws(StorageError) -> R
+    _ need: Need = .reachable, _ body: (any WholeStorage) async throws(StorageError) -> R
   ) async throws(StorageError) -> R {
     let store = try present(need)
     do throws(StorageError) {
@@ -24,7 +24,7 @@ extension JournaledStorage: Storage {
   }
 
   /// The store, where it stands as a call needs it.
-  private func present(_ need: Need) throws(StorageError) -> any Storage {
+  private func present(_ need: Need) throws(StorageError) -> any WholeStorage {
     try open()
     guard let primary, mode == .present || (mode == .replaying && need == .reachable) else { throw absence }
     return primary
@@ -196,48 +196,23 @@ extension JournaledStorage: EpisodeMemory {
 // MARK: What stores can do besides
 
 extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, PortableStorage {
-  // A cast from what every store is, so that it stays a question also for stores that always can.
-  private static func rollUps(of store: any Sendable) throws(StorageError) -> any RollUpStorage {
-    guard let able = store as? any RollUpStorage else { throw unable("keep roll-ups") }
-    return able
-  }
-
-  private static func leases(of store: any Sendable) throws(StorageError) -> any LeaseStorage {
-    guard let able = store as? any LeaseStorage else { throw unable("keep leases") }
-    return able
-  }
-
-  private static func fences(of store: any Sendable) throws(StorageError) -> any FencedStorage {
-    guard let able = store as? any FencedStorage else { throw unable("keep fences") }
-    return able
-  }
-
-  private static func pages(of store: any Sendable) throws(StorageError) -> any PortableStorage {
-    guard let able = store as? any PortableStorage else { throw unable("be moved") }
-    return able
-  }
-
-  private static func unable(_ what: String) -> StorageError {
-    StorageError(.internalError, "this store cannot \(what)")
-  }
-
   /// From a state the samples behind it are read: all of them must be there.
   package func rollUpStates(_ series: [Series]) async throws(StorageError) -> [Series: RollUpState] {
     try await pass(.complete) { (store) async throws(StorageError) in
-      try await Self.rollUps(of: store).rollUpStates(series)
+      try await store.rollUpStates(series)
     }
   }
 
   package func rollUps(_ series: Series, type: SampleType, starts: [Int64]) async throws(StorageError) -> [RollUp] {
     try await pass { (store) async throws(StorageError) in
-      try await Self.rollUps(of: store).rollUps(series, type: type, starts: starts)
+      try await store.rollUps(series, type: type, starts: starts)
     }
   }
 
   package func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
-    let able = try Self.rollUps(of: try present(.reachable))
+    let store = try present(.reachable)
     do throws(StorageError) {
-      try await able.store(updates)
+      try await store.store(updates)
     } catch {
       doubt(error)
       throw error
@@ -245,20 +220,20 @@ extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, Portable
   }
 
   package func lease(_ name: String) async throws(StorageError) -> Lease? {
-    try await pass { (store) async throws(StorageError) in try await Self.leases(of: store).lease(name) }
+    try await pass { (store) async throws(StorageError) in try await store.lease(name) }
   }
 
   package func replace(_ lease: Lease, expecting expected: Lease?) async throws(StorageError) -> Lease? {
     try await pass { (store) async throws(StorageError) in
-      try await Self.leases(of: store).replace(lease, expecting: expected)
+      try await store.replace(lease, expecting: expected)
     }
   }
 
   /// What was accepted under a lower fence has to be in the store first: until then `unavailable`.
   package func raiseFence(to fence: Int64) async throws(StorageError) {
-    let able = try Self.fences(of: try present(.complete))
+    let store = try present(.complete)
     do throws(StorageError) {
-      try await able.raiseFence(to: fence)
+      try await store.raiseFence(to: fence)
     } catch {
       doubt(error)
       throw error
@@ -268,11 +243,11 @@ extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, Portable
 
   package func export(_ part: StorePart, after cursor: String?, limit: Int) async throws(StorageError) -> StorePage {
     try await pass(.complete) { (store) async throws(StorageError) in
-      try await Self.pages(of: store).export(part, after: cursor, limit: limit)
+      try await store.export(part, after: cursor, limit: limit)
     }
   }
 
   package func restore(_ items: [StoreItem]) async throws(StorageError) -> Int {
-    try await pass { (store) async throws(StorageError) in try await Self.pages(of: store).restore(items) }
+    try await pass { (store) async throws(StorageError) in try await store.restore(items) }
   }
 }

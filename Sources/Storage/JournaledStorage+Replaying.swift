@@ -155,12 +155,10 @@ extension JournaledStorage {
 
   /// What an earlier process accepted is written in that one's name: another instance that has had the gathering since
   /// is then not overwritten.
-  private func raise(to fence: Int64, _ primary: any Storage) async throws(StorageError) {
-    guard fence > max(self.fence, triedFence), let fenced = (primary as any Sendable) as? any FencedStorage else {
-      return
-    }
+  private func raise(to fence: Int64, _ primary: any WholeStorage) async throws(StorageError) {
+    guard fence > max(self.fence, triedFence) else { return }
     do throws(StorageError) {
-      try await fenced.raiseFence(to: fence)
+      try await primary.raiseFence(to: fence)
       self.fence = fence
     } catch  where error.code == .conflict {
       // Each episode says for itself whether the other instance has it.

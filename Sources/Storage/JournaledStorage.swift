@@ -43,9 +43,9 @@ package actor JournaledStorage {
   let random: @Sendable () -> Double
   let logger: Logger
   /// Never optional, nor passed through generic code: this compiler spoils what such a closure returns then.
-  private let opening: @Sendable () async throws(StorageError) -> any Storage
+  private let opening: @Sendable () async throws(StorageError) -> any WholeStorage
 
-  var primary: (any Storage)?
+  var primary: (any WholeStorage)?
   var mode = Mode.present
   var outage: StoreOutage?
   var isClosed = false
@@ -75,7 +75,7 @@ package actor JournaledStorage {
   ///   - now: the time of day, for what people read.
   ///   - random: a number from 0 up to 1.
   init(
-    _ primary: (any Storage)?, opening: @escaping @Sendable () async throws(StorageError) -> any Storage,
+    _ primary: (any WholeStorage)?, opening: @escaping @Sendable () async throws(StorageError) -> any WholeStorage,
     journal: any Journal, configuration: Configuration, clock: any Clock<Duration>,
     now: @escaping @Sendable () -> Date, random: @escaping @Sendable () -> Double, logger: Logger
   ) {
@@ -97,9 +97,9 @@ package actor JournaledStorage {
     journal: any Journal, configuration: Configuration = .init(), clock: any Clock<Duration> = ContinuousClock(),
     now: @escaping @Sendable () -> Date = { Date() },
     random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, logger: Logger,
-    opening: @escaping @Sendable () async throws(StorageError) -> any Storage
+    opening: @escaping @Sendable () async throws(StorageError) -> any WholeStorage
   ) async throws(StorageError) -> JournaledStorage {
-    var primary: (any Storage)?
+    var primary: (any WholeStorage)?
     var reason = "an earlier run left operations behind"
     do throws(StorageError) {
       primary = try await opening()
@@ -300,7 +300,7 @@ package actor JournaledStorage {
   }
 
   /// Opens the store if that has not succeeded so far.
-  func opened() async throws(StorageError) -> any Storage {
+  func opened() async throws(StorageError) -> any WholeStorage {
     if let primary { return primary }
     let found = try await opening()
     if isClosed {

@@ -4,10 +4,6 @@ import Testing
 
 @Suite("Fences, in every store")
 struct FenceContractTests {
-  private func fenced(_ store: any Storage) throws -> any FencedStorage {
-    try #require((store as Any) as? any FencedStorage)
-  }
-
   private func episode(_ id: String, element: String = "/") -> Episode {
     Episode(
       id: id, key: ConditionKey(reaction: "r", target: "t", metric: "M", element: element), severity: .warning,
@@ -34,7 +30,7 @@ struct FenceContractTests {
   func rising(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()
     defer { fixture.end() }
-    let store = try fenced(fixture.store)
+    let store = fixture.store
     try await store.raiseFence(to: 1)
     try await store.raiseFence(to: 3)
     try await store.raiseFence(to: 3)
@@ -54,16 +50,16 @@ struct FenceContractTests {
     guard let another = fixture.another else { return }
     let old = fixture.store
     let new = try await another()
-    try await fenced(old).raiseFence(to: 1)
+    try await old.raiseFence(to: 1)
     _ = try await old.record(episode("open"), queueing: [])
     _ = try await old.record(ended(episode("ended", element: "/a")), queueing: [])
-    try await fenced(new).raiseFence(to: 2)
+    try await new.raiseFence(to: 2)
     // Marked at once, before the new one has written anything.
     let refused = await code { _ = try await old.record(ended(episode("open")), queueing: [entry("1", key: "k")]) }
     #expect(refused == .conflict)
     #expect(try await new.queueEntry(id: "1") == nil)
     #expect(try await new.episodes(reaction: nil, openOnly: true, limit: 9) == [episode("open")])
-    #expect(await code { try await fenced(old).raiseFence(to: 1) } == .conflict)
+    #expect(await code { try await old.raiseFence(to: 1) } == .conflict)
     _ = try await new.record(ended(episode("open")), queueing: [entry("2", key: "k")])
     #expect(await code { _ = try await old.record(episode("open"), queueing: []) } == .conflict)
     // Messages that no episode decides about are everybody's.

@@ -6,7 +6,7 @@ import Storage
 import TestKit
 
 /// A store that a test switches off, lets hang, or makes refuse; behind it one in memory.
-actor SwitchedStore: Storage, FencedStorage {
+actor SwitchedStore: WholeStorage {
   enum State: Sendable, Equatable {
     case present
     /// Fails at once.
@@ -20,7 +20,7 @@ actor SwitchedStore: Storage, FencedStorage {
     var what: [String]
   }
 
-  let inner: any Storage
+  let inner: any WholeStorage
   private(set) var state = State.present
   private var held: [CheckedContinuation<Void, Never>] = []
   /// What reached the store, in order.
@@ -36,7 +36,7 @@ actor SwitchedStore: Storage, FencedStorage {
   private(set) var fences: [Int64] = []
   private var foreignFence: Int64 = 0
 
-  init(_ inner: any Storage = MemoryStorage()) { self.inner = inner }
+  init(_ inner: any WholeStorage = MemoryStorage()) { self.inner = inner }
 
   func turn(_ new: State) {
     state = new
@@ -61,6 +61,7 @@ actor SwitchedStore: Storage, FencedStorage {
   func raiseFence(to fence: Int64) async throws(StorageError) {
     try await pass()
     if fence < foreignFence { throw StorageRefusal.lowerFence(fence, than: foreignFence) }
+    try await inner.raiseFence(to: fence)
     fences.append(fence)
   }
 
@@ -192,6 +193,34 @@ actor SwitchedStore: Storage, FencedStorage {
     try await pass()
     return try await inner.pruneQueue(settledBefore: date)
   }
+  func rollUpStates(_ series: [Series]) async throws(StorageError) -> [Series: RollUpState] {
+    try await pass()
+    return try await inner.rollUpStates(series)
+  }
+  func rollUps(_ series: Series, type: SampleType, starts: [Int64]) async throws(StorageError) -> [RollUp] {
+    try await pass()
+    return try await inner.rollUps(series, type: type, starts: starts)
+  }
+  func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
+    try await pass()
+    try await inner.store(updates)
+  }
+  func lease(_ name: String) async throws(StorageError) -> Lease? {
+    try await pass()
+    return try await inner.lease(name)
+  }
+  func replace(_ lease: Lease, expecting expected: Lease?) async throws(StorageError) -> Lease? {
+    try await pass()
+    return try await inner.replace(lease, expecting: expected)
+  }
+  func export(_ part: StorePart, after cursor: String?, limit: Int) async throws(StorageError) -> StorePage {
+    try await pass()
+    return try await inner.export(part, after: cursor, limit: limit)
+  }
+  func restore(_ items: [StoreItem]) async throws(StorageError) -> Int {
+    try await pass()
+    return try await inner.restore(items)
+  }
   func close() async {}
 }
 
@@ -223,11 +252,11 @@ struct JournalBench {
 
   func open(_ journal: (any Journal)? = nil) async throws -> JournaledStorage {
     let store = store
-    return try await open(journal, opening: { () async throws(StorageError) -> any Storage in store })
+    return try await open(journal, opening: { () async throws(StorageError) -> any WholeStorage in store })
   }
 
   func open(
-    _ journal: (any Journal)? = nil, opening: @escaping @Sendable () async throws(StorageError) -> any Storage
+    _ journal: (any Journal)? = nil, opening: @escaping @Sendable () async throws(StorageError) -> any WholeStorage
   ) async throws -> JournaledStorage {
     let line: any Journal
     if let journal { line = journal } else { line = try await self.journal() }

@@ -21,7 +21,7 @@ struct JournalMongoTests {
     configuration.patience = .seconds(1)
     let storage = try await JournaledStorage.open(
       journal: journal, configuration: configuration, logger: quiet,
-      opening: { () async throws(StorageError) -> any Storage in
+      opening: { () async throws(StorageError) -> any WholeStorage in
         try await MongoStorage.open(MongoStorage.Configuration(uri: uri), logger: quiet)
       })
     try await storage.append([sample(0)])

@@ -200,7 +200,7 @@ import Testing
 
     let isThere = EventLog<Bool>()
     let store = bench.store
-    let after = try await bench.open(opening: { () async throws(StorageError) -> any Storage in
+    let after = try await bench.open(opening: { () async throws(StorageError) -> any WholeStorage in
       guard !isThere.all.isEmpty else { throw StorageError(.unavailable, "no server") }
       return store
     })
@@ -223,7 +223,7 @@ import Testing
   func wrongStore() async throws {
     let bench = try JournalBench()
     await #expect(throws: StorageError(.corrupt, "another program's")) {
-      try await bench.open(opening: { () async throws(StorageError) -> any Storage in
+      try await bench.open(opening: { () async throws(StorageError) -> any WholeStorage in
         throw StorageError(.corrupt, "another program's")
       })
     }

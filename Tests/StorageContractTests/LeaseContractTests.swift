@@ -4,10 +4,6 @@ import Testing
 
 @Suite("Rights that one instance at a time has, in every store")
 struct LeaseContractTests {
-  private func store(_ fixture: StoreFixture) throws -> any LeaseStorage {
-    try #require((fixture.store as Any) as? any LeaseStorage)
-  }
-
   private func lease(
     _ name: String = "gathering", _ owner: String = "a", epoch: Int64 = 1, beat: Int64 = 0
   ) -> Lease {
@@ -18,7 +14,7 @@ struct LeaseContractTests {
   func taking(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()
     defer { fixture.end() }
-    let store = try store(fixture)
+    let store = fixture.store
     #expect(try await store.lease("gathering") == nil)
     #expect(try await store.replace(lease(), expecting: lease(beat: 7)) == nil)
     #expect(try await store.lease("gathering") == nil)
@@ -37,7 +33,7 @@ struct LeaseContractTests {
   func renewing(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()
     defer { fixture.end() }
-    let store = try store(fixture)
+    let store = fixture.store
     _ = try await store.replace(lease(), expecting: nil)
     #expect(try await store.replace(lease(beat: 1), expecting: lease()) == lease(beat: 1))
     let taken = lease("gathering", "b", epoch: 2)
@@ -53,8 +49,7 @@ struct LeaseContractTests {
     let fixture = try await kind.make()
     defer { fixture.end() }
     let second = try await fixture.another?()
-    let stores = [try store(fixture), try (second as Any?).map { try #require($0 as? any LeaseStorage) }]
-      .compactMap { $0 }
+    let stores = [fixture.store, second].compactMap { $0 }
     var last: Lease?
     for round in 1...10 {
       let expected = last
@@ -68,7 +63,7 @@ struct LeaseContractTests {
       }
       #expect(winners.count == 1)
       last = winners.first
-      #expect(try await store(fixture).lease("gathering") == last)
+      #expect(try await fixture.store.lease("gathering") == last)
     }
     await second?.close()
     await fixture.store.close()

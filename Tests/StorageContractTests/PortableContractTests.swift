@@ -8,18 +8,14 @@ struct PortableContractTests {
   private let cpu = Series(target: "web-1", metric: "Vitals.CPU")
   private let log = Series(target: "web-1", metric: "Files.Log", name: "syslog")
 
-  private func portable(_ store: any Storage) throws -> any PortableStorage {
-    try #require((store as Any) as? any PortableStorage)
-  }
-
   /// Everything, page by page, in the order of a store; sorted where stores differ.
-  private func export(_ store: any Storage, limit: Int = 7) async throws -> [StorePart: [StoreItem]] {
+  private func export(_ store: any WholeStorage, limit: Int = 7) async throws -> [StorePart: [StoreItem]] {
     var all: [StorePart: [StoreItem]] = [:]
     for part in StorePart.allCases {
       var cursor: String?
       var pages = 0
       repeat {
-        let page = try await portable(store).export(part, after: cursor, limit: limit)
+        let page = try await store.export(part, after: cursor, limit: limit)
         #expect(page.items.count <= limit || limit < 1)
         all[part, default: []] += page.items
         cursor = page.next
@@ -38,12 +34,12 @@ struct PortableContractTests {
   }
 
   /// - Returns: how many were new.
-  private func restore(_ parts: [StorePart: [StoreItem]], into store: any Storage) async throws -> Int {
+  private func restore(_ parts: [StorePart: [StoreItem]], into store: any WholeStorage) async throws -> Int {
     var count = 0
     for part in StorePart.allCases {
       var items = (parts[part] ?? [])[...]
       while !items.isEmpty {
-        count += try await portable(store).restore(Array(items.prefix(5)))
+        count += try await store.restore(Array(items.prefix(5)))
         items = items.dropFirst(5)
       }
     }
@@ -59,7 +55,7 @@ struct PortableContractTests {
   }
 
   /// Some of everything: all states of entries, a tally of forgotten ones, both kinds of samples, roll-ups.
-  private func fill(_ store: any Storage) async throws {
+  private func fill(_ store: any WholeStorage) async throws {
     _ = try await store.put([
       Document(kind: .targets, id: "a/b \u{1F600}", fields: ["target": "a", "port": 22, "labels": ["x": [1.5, nil]]]),
       Document(kind: .targets, id: "", fields: [:]), Document(kind: .aggregation_options, id: "a", fields: ["x": "y"]),
@@ -89,7 +85,6 @@ struct PortableContractTests {
     }
     // Two are forgotten, one delivered and one dead.
     #expect(try await store.pruneQueue(settledBefore: time(32)) == 2)
-    guard let rollUps = (store as Any) as? any RollUpStorage else { return }
     for series in [cpu, log] {
       let start: Int64 = 1_795_248_000
       let buckets = (0..<9).map { number in
@@ -99,7 +94,7 @@ struct PortableContractTests {
         through: SampleKey(second: start + 545, n: 1),
         open: [RollUp(type: .hour, start: start, length: 3600, encoded: Self.bucket)],
         late: [SampleKey(second: start + 3, n: 0)])
-      try await rollUps.store([RollUpUpdate(series: series, closed: buckets, state: state)])
+      try await store.store([RollUpUpdate(series: series, closed: buckets, state: state)])
     }
   }
 
@@ -144,7 +139,7 @@ struct PortableContractTests {
     let whole = try await export(fixture.store, limit: 50)
     #expect(try await export(fixture.store, limit: limit) == whole)
     let error = await #expect(throws: StorageError.self) {
-      try await portable(fixture.store).export(.samples, after: "nonsense", limit: 1)
+      try await fixture.store.export(.samples, after: "nonsense", limit: 1)
     }
     #expect(error?.code == .internalError)
   }
@@ -163,7 +158,7 @@ struct PortableContractTests {
     leased.owner = "elsewhere"
     leased.epoch = 4
     leased.lease_until = time(9999)
-    let count = try await portable(store).restore([
+    let count = try await store.restore([
       .document(Document(kind: .targets, id: "a", fields: ["target": "there"])),
       .episode(episode("other", element: "/", isOpen: true)), .entry(entry("3", key: "k1")), .entry(leased),
     ])

@@ -56,15 +56,15 @@ struct RollUpKeepingTests {
     let fixture = try await kind.make()
     defer { fixture.end() }
     let clock = ManualClock()
-    var recorder = recorder(try #require((fixture.store as Any) as? any Storage & RollUpStorage), clock)
+    var recorder = recorder(fixture.store, clock)
     let samples = samples()
-    var second: (any Storage)?
+    var second: (any WholeStorage)?
     for start in stride(from: 0, to: samples.count, by: 6) {
       if start == 300 {
         // As after a kill: what the first one had in memory is gone.
         second = try await fixture.another?()
         let store = second ?? fixture.store
-        recorder = self.recorder(try #require((store as Any) as? any Storage & RollUpStorage), clock)
+        recorder = self.recorder(store, clock)
       }
       clock.advance(by: .seconds(7))
       await recorder.record(Array(samples[start..<min(start + 6, samples.count)]))

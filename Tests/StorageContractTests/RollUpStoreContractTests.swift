@@ -11,10 +11,6 @@ struct RollUpStoreContractTests {
   /// 2026-11-21T08:00:00Z.
   private let start: Int64 = 1_795_248_000
 
-  private func rollUps(_ store: any Storage) throws -> any RollUpStorage {
-    try #require((store as Any) as? any RollUpStorage)
-  }
-
   /// A bucket with one sample of this value.
   private func bucket(_ type: SampleType, _ offset: Int64, _ value: Double = 1, length: Int64 = 300) -> RollUp {
     var content = RollUpContent()
@@ -32,7 +28,7 @@ struct RollUpStoreContractTests {
   func putting(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()
     defer { fixture.end() }
-    let store = try rollUps(fixture.store)
+    let store = fixture.store
     #expect(try await store.rollUpStates([cpu]) == [:])
     #expect(try await store.rollUps(cpu, type: .hour, starts: [start]) == [])
     try await store.store([])
@@ -69,7 +65,7 @@ struct RollUpStoreContractTests {
     // Blocks, days and months are crossed; the last one is still open, and one is open that was closed since.
     let closed = (0..<100).map { bucket(.variable, Int64($0) * 300, Double($0)) }
     let open = [bucket(.variable, 99 * 300, -1), bucket(.hour, 28_800, length: 3600)]
-    try await rollUps(store).store([
+    try await store.store([
       RollUpUpdate(series: cpu, closed: closed.shuffled(), state: state(29_990, open: open)),
       RollUpUpdate(series: ssh, closed: [closed[7]], state: state(2400, open: [bucket(.variable, 2400)])),
     ])
@@ -110,7 +106,7 @@ struct RollUpStoreContractTests {
     let closed = (0..<1000).map { bucket(.variable, Int64($0) * 300, Double($0)) }
     let hours = (0..<50).map { bucket(.hour, Int64($0) * 3600, Double($0), length: 3600) }
     let open = [bucket(.variable, 300_000), bucket(.hour, 180_000, length: 3600)]
-    try await rollUps(store).store([
+    try await store.store([
       RollUpUpdate(series: cpu, closed: closed + hours, state: state(300_001, open: open)),
       RollUpUpdate(series: ssh, closed: [closed[0]], state: state(400)),
     ])
@@ -139,10 +135,10 @@ struct RollUpStoreContractTests {
     defer { fixture.end() }
     guard let another = fixture.another else { return }
     let other = try await another()
-    let (old, new) = (try rollUps(fixture.store), try rollUps(other))
-    try await (try #require((fixture.store as Any) as? any FencedStorage)).raiseFence(to: 1)
+    let (old, new) = (fixture.store, other)
+    try await old.raiseFence(to: 1)
     try await old.store([RollUpUpdate(series: cpu, closed: [bucket(.hour, 0)], state: state(1))])
-    try await (try #require((other as Any) as? any FencedStorage)).raiseFence(to: 2)
+    try await new.raiseFence(to: 2)
     try await new.store([RollUpUpdate(series: cpu, closed: [bucket(.hour, 0, 2)], state: state(2))])
     let error = await #expect(throws: StorageError.self) {
       try await old.store([

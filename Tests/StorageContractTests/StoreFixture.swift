@@ -46,10 +46,10 @@ enum StoreKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
 
 /// A store of its own for one test, and the folder that goes away with it.
 struct StoreFixture {
-  let store: any Storage
+  let store: any WholeStorage
   let folder: TemporaryDirectory?
   /// A second handle of the same store, as another process has it; nil where there can be none.
-  var another: (@Sendable () async throws -> any Storage)?
+  var another: (@Sendable () async throws -> any WholeStorage)?
   var mongo: MongoStorage?
 
   /// For the end of a test: until there the folder must not go away.

@@ -45,7 +45,7 @@ package enum Stores {
     settings.maximumBytes = configuration.journal.maximum
     let storage = try await JournaledStorage.open(
       journal: journal, configuration: settings, logger: logger,
-      opening: { () async throws(StorageError) -> any Storage in try await mongo(uri, configuration, logger) })
+      opening: { () async throws(StorageError) -> any WholeStorage in try await mongo(uri, configuration, logger) })
     return ForService(storage: storage, shared: storage, journaled: storage)
   }
 
