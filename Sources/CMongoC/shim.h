@@ -2,8 +2,25 @@
 #define SYSCRAP_CMONGOC_SHIM_H
 
 #include <mongoc/mongoc.h>
+#include <time.h>
 
 // `bson_t` is aligned to 128 bytes, which Swift cannot do: documents cross this border as bytes.
+
+/// The time by a clock that is never set.
+static inline int64_t syscrap_nanoseconds (void)
+{
+   struct timespec now;
+   clock_gettime (CLOCK_MONOTONIC, &now);
+   return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/// Microseconds since 1970 by this machine's clock.
+static inline int64_t syscrap_microseconds_since_1970 (void)
+{
+   struct timespec now;
+   clock_gettime (CLOCK_REALTIME, &now);
+   return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 /// Copies a reply out and destroys it. The result is freed with bson_free().
 static inline uint8_t *syscrap_take_reply (bson_t *reply)

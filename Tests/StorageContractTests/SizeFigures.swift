@@ -198,8 +198,11 @@ struct SizeFigures {
     let plain = try all.map { try $0.1.sample(of: $0.0) }
     try await store.pool.run("storing plain documents") { connection in
       for start in stride(from: 0, to: plain.count, by: 1000) {
-        let part = plain[start..<min(start + 1000, plain.count)].map { SampleDocument.document($0) }
-        _ = try connection.write(SampleBatch.insert(part, into: SampleNames.aggregations))
+        let part = plain[start..<min(start + 1000, plain.count)]
+        try connection.write { writer in
+          writer.string("insert", SampleNames.aggregations)
+          writer.array("documents") { for sample in part { SampleDocument.write(sample, into: &$0) } }
+        }
       }
     }
     try await mongo.checkpoint()

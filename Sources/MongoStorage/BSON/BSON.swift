@@ -43,6 +43,15 @@ struct BSON: Sendable, Hashable {
     while let element = try reader.next() { try body(reader.key(of: element), try reader.value(of: element)) }
   }
 
+  /// The document in this field, to be read where it stands; nil when there is none.
+  func reader(of key: String) throws -> BSONReader? {
+    var reader = BSONReader(self)
+    while let element = try reader.next() {
+      if reader.isKey(of: element, key) { return element.type == 3 ? try BSONReader(bytes, element.body) : nil }
+    }
+    return nil
+  }
+
   var isEmpty: Bool { bytes.count <= 5 }
 
   /// The values in order: what an array is.
@@ -71,13 +80,7 @@ struct BSON: Sendable, Hashable {
   func fields() throws -> [String: Value] { try fields(depth: 0) }
 
   func fields(depth: Int) throws -> [String: Value] {
-    guard depth < Self.depthBound else { throw BSONError.tooDeep }
-    var result: [String: Value] = [:]
-    var reader = BSONReader(self)
-    while let element = try reader.next() {
-      result[reader.key(of: element)] = try reader.value(of: element).value(depth: depth + 1)
-    }
-    return result
+    return try BSONReader(self).fields(depth: depth)
   }
 
   /// Reads everything once. - Throws: ``BSONError`` when any part makes no sense or is nested too deeply.

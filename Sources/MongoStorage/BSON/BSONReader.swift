@@ -1,3 +1,5 @@
+internal import Model
+
 /// Walks over the fields of one document without copying it.
 struct BSONReader {
   /// Where a field stands in the bytes.
@@ -47,19 +49,25 @@ struct BSONReader {
     return Element(type: type, key: keyStart..<keyEnd, body: start..<position)
   }
 
+  /// All fields as ``Value``s; a name that comes twice counts once, the last.
+  func fields(depth: Int) throws -> [String: Value] {
+    guard depth < BSON.depthBound else { throw BSONError.tooDeep }
+    var result: [String: Value] = [:]
+    var reader = self
+    while let element = try reader.next() {
+      // Documents are read where they stand.
+      result[key(of: element)] =
+        element.type == 3
+        ? .object(try BSONReader(bytes, element.body).fields(depth: depth + 1))
+        : try value(of: element).value(depth: depth + 1)
+    }
+    return result
+  }
+
   func key(of element: Element) -> String { String(decoding: bytes[element.key], as: UTF8.self) }
 
   func isKey(of element: Element, _ key: String) -> Bool {
-    var key = key
-    return key.withUTF8 { wanted in
-      guard wanted.count == element.key.count else { return false }
-      var index = element.key.lowerBound
-      for byte in wanted {
-        if bytes[index] != byte { return false }
-        index += 1
-      }
-      return true
-    }
+    key.utf8.count == element.key.count && bytes[element.key].elementsEqual(key.utf8)
   }
 
   func value(of element: Element) throws(BSONError) -> BSONValue {
@@ -126,24 +134,30 @@ struct BSONReader {
 
   private func zero(from start: Int) -> Int? {
     guard start < end else { return nil }
-    var index = start
-    while index < end {
-      if bytes[index] == 0 { return index }
-      index += 1
+    return bytes.withUnsafeBufferPointer { buffer in
+      var index = start
+      while index < end {
+        if buffer[index] == 0 { return index }
+        index += 1
+      }
+      return nil
     }
-    return nil
   }
 
   /// Four bytes, the lowest first; the caller has checked that they are there.
   static func int32(_ bytes: [UInt8], _ start: Int) -> Int32 {
-    var value: UInt32 = 0
-    for index in 0..<4 { value |= UInt32(bytes[start + index]) << UInt32(8 * index) }
-    return Int32(bitPattern: value)
+    load(bytes, start)
   }
 
   static func int64(_ bytes: [UInt8], _ start: Int) -> Int64 {
-    var value: UInt64 = 0
-    for index in 0..<8 { value |= UInt64(bytes[start + index]) << UInt64(8 * index) }
-    return Int64(bitPattern: value)
+    load(bytes, start)
+  }
+
+  @inline(__always)
+  private static func load<Number: FixedWidthInteger & BitwiseCopyable>(_ bytes: [UInt8], _ start: Int) -> Number {
+    bytes.withUnsafeBytes { buffer in
+      precondition(start >= 0 && buffer.count - start >= MemoryLayout<Number>.size)
+      return Number(littleEndian: buffer.loadUnaligned(fromByteOffset: start, as: Number.self))
+    }
   }
 }

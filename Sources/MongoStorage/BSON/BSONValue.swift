@@ -53,7 +53,7 @@ extension BSONValue {
   var objectIDValue: BSONObjectID? { if case .objectID(let value) = self { value } else { nil } }
   var millisecondsValue: Int64? { if case .date(let value) = self { value } else { nil } }
   var dateValue: Date? { millisecondsValue.map { StoredTime.date(milliseconds: $0) } }
-  var isNull: Bool { self == .null }
+  var isNull: Bool { if case .null = self { true } else { false } }
 
   /// The value in the words of documents. An ObjectId is its hex text, a pattern its text.
   ///

@@ -18,11 +18,17 @@ final class MongoConnection {
   private var session: OpaquePointer?
   /// Longer for the building of indexes, on a client of its own.
   let maxTime: Int32
+  /// What every command says of its time.
+  private let timeFields: BSON
+  /// What every write says besides: safe on a majority, in their journals.
+  private let safetyFields: BSON
 
   init(client: OpaquePointer, database: String, maxTime: Int32 = MongoConnection.maxTimeMilliseconds) {
     self.client = client
     self.database = database
     self.maxTime = maxTime
+    timeFields = BSON { $0.int32("maxTimeMS", maxTime) }
+    safetyFields = BSON { Self.majority(&$0, maxTime) }
   }
 
   enum Mode: Int32 { case read = 0, write = 1, plain = 2 }
@@ -102,11 +108,24 @@ final class MongoConnection {
   /// - Parameter ignoring: errors of single documents that are none, such as 11000; they stand in the answer still.
   @discardableResult
   func write(_ command: BSON, ignoring: Set<Int32> = []) throws -> BSON {
-    let command = command.appending { writer in
-      if command["maxTimeMS"] == nil { writer.int32("maxTimeMS", maxTime) }
-      // In a transaction this is said at its end.
-      if session == nil, command["writeConcern"] == nil { Self.majority(&writer, maxTime) }
-    }
+    try write(BSONWriter(continuing: command), ignoring: ignoring)
+  }
+
+  /// As ``write(_:ignoring:)``, with the command that `body` writes.
+  @discardableResult
+  func write(writing body: (inout BSONWriter) -> Void) throws -> BSON {
+    var command = BSONWriter(capacity: 1024)
+    body(&command)
+    return try write(command)
+  }
+
+  /// As ``write(_:ignoring:)``, with a command that is written but for what all have in common.
+  @discardableResult
+  func write(_ command: consuming BSONWriter, ignoring: Set<Int32> = []) throws -> BSON {
+    command.fields(of: timeFields)
+    // In a transaction this is said at its end.
+    if session == nil { command.fields(of: safetyFields) }
+    let command = command.finished()
     let reply = try retrying(isWrite: true) { try run(command, mode: session == nil ? .write : .plain) }
     try Self.check(reply, ignoring: ignoring)
     return reply
@@ -117,8 +136,8 @@ final class MongoConnection {
   func administer(_ command: BSON) throws -> BSON {
     let reply = try run(
       command.appending { writer in
-        if command["maxTimeMS"] == nil { writer.int32("maxTimeMS", maxTime) }
-        Self.majority(&writer, maxTime)
+        writer.fields(of: timeFields)
+        writer.fields(of: safetyFields)
       }, mode: .plain)
     try Self.check(reply, ignoring: [])
     return reply
@@ -173,7 +192,7 @@ final class MongoConnection {
   // MARK: One call
 
   private func limited(_ command: BSON) -> BSON {
-    command["maxTimeMS"] == nil ? command.appending { $0.int32("maxTimeMS", maxTime) } : command
+    command["maxTimeMS"] == nil ? command.appending { $0.fields(of: timeFields) } : command
   }
 
   private func collection(of cursor: BSON) -> String? {
@@ -183,10 +202,10 @@ final class MongoConnection {
 
   /// Longest that a first try may have taken for there to be a second: a server that does not answer at all is not
   /// waited for twice.
-  private static let retryable: Duration = .seconds(3)
+  private static let retryableNanoseconds: Int64 = 3_000_000_000
 
   private func retrying(isWrite: Bool = false, _ body: () throws -> BSON) throws -> BSON {
-    let began = ContinuousClock.now
+    let began = Self.nanoseconds()
     do {
       let reply = try body()
       // A write that was done, but not yet safely, on a primary that is going away.
@@ -196,7 +215,7 @@ final class MongoConnection {
       }
       return reply
     } catch let failure as MongoFailure
-      where session == nil && failure.isRetryable && ContinuousClock.now - began < Self.retryable
+      where session == nil && failure.isRetryable && Self.nanoseconds() - began < Self.retryableNanoseconds
     {
       metrics.retried()
       return try body()
@@ -208,13 +227,13 @@ final class MongoConnection {
   ) throws -> BSON {
     var error = bson_error_t()
     var bytes: UnsafeMutablePointer<UInt8>?
-    let began = ContinuousClock.now
+    let began = Self.nanoseconds()
     let isDone = command.bytes.withUnsafeBufferPointer { buffer in
       syscrap_command(
         client, database ?? self.database, buffer.baseAddress, buffer.count, mode.rawValue, session ?? self.session,
         server, &bytes, &error)
     }
-    record(command.firstKey ?? "", ContinuousClock.now - began)
+    record(command.firstKey ?? "", nanoseconds: Self.nanoseconds() - began)
     let reply = Self.take(bytes)
     // A write concern that was not met comes as an error of the whole although the rest of the answer counts.
     if isDone || reply["ok"]?.doubleValue == 1 { return reply }
@@ -227,11 +246,20 @@ final class MongoConnection {
     return failure
   }
 
-  private func record(_ kind: String, _ duration: Duration) {
-    let timer = timers[kind] ?? MongoMetrics.timer(kind)
-    timers[kind] = timer
-    let parts = duration.components
-    timer.recordNanoseconds(parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000)
+  /// By a clock that never goes back.
+  private static func nanoseconds() -> Int64 {
+    syscrap_nanoseconds()
+  }
+
+  private func record(_ kind: String, nanoseconds: Int64) {
+    let timer: Metrics.Timer
+    if let known = timers[kind] {
+      timer = known
+    } else {
+      timer = MongoMetrics.timer(kind)
+      timers[kind] = timer
+    }
+    timer.recordNanoseconds(nanoseconds)
   }
 
   private static func take(_ bytes: UnsafeMutablePointer<UInt8>?) -> BSON {

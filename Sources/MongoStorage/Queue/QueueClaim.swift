@@ -113,7 +113,7 @@ struct QueueClaim {
     sort: [String], index: String?, where filter: (inout BSONWriter) -> Void
   ) throws -> Found? {
     let token = session.memory.newToken()
-    let command = BSON { w in
+    func command(_ w: inout BSONWriter) {
       w.string("findAndModify", QueueNames.notifications)
       w.document("query", filter)
       if !sort.isEmpty { w.document("sort") { w in for field in sort { w.int32(field, 1) } } }
@@ -132,13 +132,13 @@ struct QueueClaim {
     }
     let reply: BSON
     do {
-      reply = try session.connection.write(command)
+      reply = try session.connection.write(writing: command)
     } catch let error as MongoFailure where error.isFinal {
       // An epoch that somebody wrote as text cannot be counted up, and must not keep all others back.
       guard try session.repairEpochs() > 0 else { throw error }
-      reply = try session.connection.write(command)
+      reply = try session.connection.write(writing: command)
     }
-    guard let document = reply["value"]?.documentValue else { return nil }
+    guard let document = try reply.reader(of: "value") else { return nil }
     let before = QueueDocument.stored(document)
     var after = before
     after.entry.leased(by: owner, now: now, until: until)

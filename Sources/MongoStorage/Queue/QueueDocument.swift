@@ -71,7 +71,9 @@ enum QueueDocument {
     if let receipt = entry.receipt { w.string("receipt", receipt) }
   }
 
-  static func stored(_ document: BSON) -> StoredEntry {
+  static func stored(_ document: BSON) -> StoredEntry { stored(BSONReader(document)) }
+
+  static func stored(_ document: BSONReader) -> StoredEntry {
     var entry = QueueEntry(
       id: "", key: nil, reaction: "", target: "generic", type: "", payload: [:],
       created: StoredTime.date(milliseconds: 0))
@@ -82,6 +84,7 @@ enum QueueDocument {
     var created: Date?
     var updated: Date?
     var next: Date?
+    let noPayload = "`payload` has to be a map with what the message says"
     func text(_ name: String, _ value: BSONValue) -> String? {
       if case .string(let text) = value { return text }
       if value.isNull { return nil }
@@ -89,7 +92,19 @@ enum QueueDocument {
       return nil
     }
     do {
-      try document.forEach { name, value in
+      var reader = document
+      while let element = try reader.next() {
+        let name = reader.key(of: element)
+        if name == "payload", element.type == 3 {
+          hasPayload = true
+          if let fields = try? BSONReader(reader.bytes, element.body).fields(depth: 0) {
+            entry.payload = fields
+          } else {
+            problems.append(noPayload)
+          }
+          continue
+        }
+        let value = try reader.value(of: element)
         switch name {
         case "_id":
           result.id = value
@@ -106,11 +121,7 @@ enum QueueDocument {
           entry.type = text(name, value) ?? ""
         case "payload":
           hasPayload = true
-          if let fields = try? value.documentValue?.fields() {
-            entry.payload = fields
-          } else {
-            problems.append("`payload` has to be a map with what the message says")
-          }
+          problems.append(noPayload)
         case "episode": entry.episode = value.stringValue
         case "kind": entry.kind = value.stringValue ?? entry.kind
         case "option": entry.option = value.stringValue

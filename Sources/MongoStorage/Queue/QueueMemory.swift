@@ -1,5 +1,5 @@
+internal import CMongoC
 internal import FoundationEssentials
-internal import Glibc
 internal import Threads
 
 /// What one handle remembers of the queue between calls. To lose it costs time, never a message.
@@ -33,9 +33,7 @@ package final class QueueMemory: Sendable {
   /// The place of an arrival: microseconds by this machine's clock, and always more than the one before. It only decides
   /// between entries of the same `next_at` and `created`.
   func nextSequence() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    let microseconds = Int64(time.tv_sec) &* 1_000_000 &+ Int64(time.tv_nsec / 1000)
+    let microseconds = syscrap_microseconds_since_1970()
     return state.withLock { state in
       state.lastSequence = max(state.lastSequence &+ 1, microseconds)
       return state.lastSequence

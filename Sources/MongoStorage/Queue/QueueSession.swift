@@ -105,7 +105,7 @@ struct QueueSession {
     update collection: String, many: Bool = false, where filter: (inout BSONWriter) -> Void,
     _ change: (inout BSONWriter) -> Void
   ) throws -> Int {
-    let command = BSON { w in
+    let reply = try connection.write { w in
       w.string("update", collection)
       w.array("updates") { w in
         w.document { w in
@@ -115,7 +115,7 @@ struct QueueSession {
         }
       }
     }
-    return try connection.write(command)["n"]?.intValue ?? 0
+    return reply["n"]?.intValue ?? 0
   }
 
   func count(delete collection: String, where filter: (inout BSONWriter) -> Void) throws -> Int {

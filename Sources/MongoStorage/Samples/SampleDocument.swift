@@ -12,8 +12,9 @@ enum SampleDocument {
   /// Bytes that the document of one sample may take. MongoDB refuses more than 16 MiB, the command around it included.
   static let bytesBound = 15 << 20
 
-  /// Writes the fields of a sample whose time was taken apart before.
-  static func write(_ sample: Sample, into writer: inout BSONWriter) {
+  /// Writes the fields of a sample.
+  /// - Returns: false when its value is nested too deeply; what was written is of no use then.
+  private static func fields(_ sample: Sample, _ writer: inout BSONWriter) -> Bool {
     let at = StoredTime.parts(sample.at)
     writer.string("target", sample.series.target)
     writer.string("metric", sample.series.metric)
@@ -23,24 +24,30 @@ enum SampleDocument {
     writer.int("n", Int64(sample.n))
     if let error = sample.error {
       writer.string("error", error.prefix(bytes: errorBytesBound))
-    } else {
-      writer.value("value", sample.value ?? .null)
+    } else if !writer.value("value", sample.value ?? .null, levels: depthBound) {
+      return false
     }
     writer.date("updated", milliseconds: at.second * 1000 + at.millisecond)
+    return true
   }
 
-  /// The document of a sample. One that cannot be stored must not hold up all that wait behind it: in place of its
-  /// value there is an error that says so.
-  static func document(_ sample: Sample) -> BSON {
-    if let value = sample.value, sample.error == nil, value.isNested(deeperThan: depthBound) {
-      return document(
-        sample.failed("the value is nested deeper than \(depthBound) levels"))
+  /// Writes the document of a sample as the next element of an array. One that cannot be stored must not hold up all
+  /// that wait behind it: in place of its value there is an error that says so.
+  static func write(_ sample: Sample, into writer: inout BSONWriter) {
+    let mark = writer.mark
+    let before = writer.count
+    var isWritten = true
+    writer.document { isWritten = fields(sample, &$0) }
+    let problem: String
+    if !isWritten {
+      problem = "the value is nested deeper than \(depthBound) levels"
+    } else if writer.count - before > bytesBound, sample.error == nil {
+      problem = "the value takes \(writer.count - before) bytes; at most \(bytesBound) are stored"
+    } else {
+      return
     }
-    let document = BSON { write(sample, into: &$0) }
-    guard document.bytes.count > bytesBound, sample.error == nil else { return document }
-    return BSON {
-      write(sample.failed("the value takes \(document.bytes.count) bytes; at most \(bytesBound) are stored"), into: &$0)
-    }
+    writer.goBack(to: mark)
+    writer.document { _ = fields(sample.failed(problem), &$0) }
   }
 
   /// Bytes that are kept of an error's text, which is for a person to read.
@@ -104,17 +111,6 @@ extension SampleType {
     switch self {
     case .variable, .hour, .day: true
     case .realTime, .event: false
-    }
-  }
-}
-
-extension Value {
-  /// Whether lists and maps stand in each other more than `bound` levels deep. Looks no deeper than that.
-  func isNested(deeperThan bound: Int) -> Bool {
-    switch self {
-    case .array(let elements): bound <= 0 || elements.contains { $0.isNested(deeperThan: bound - 1) }
-    case .object(let fields): bound <= 0 || fields.values.contains { $0.isNested(deeperThan: bound - 1) }
-    default: false
     }
   }
 }
