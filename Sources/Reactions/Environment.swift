@@ -11,16 +11,21 @@ package struct ReactionEnvironment: Sendable {
   /// Where announcements go. It throws when they could not be stored; they are handed over again then, unless it was
   /// ``Superseded``.
   package var announce: @Sendable (Announcement) async throws -> Void
+  /// Whether a reminder would reach anybody by now. While it is false none is decided, so that an outage of the store
+  /// leaves no backlog of them: of each condition that still fires one is decided afterwards.
+  package var mayRemind: @Sendable () async -> Bool
 
   package init(
     history: any History, targets: @escaping @Sendable () async -> [Target],
     plan: @escaping @Sendable (String) async -> AggregationPlan?,
-    announce: @escaping @Sendable (Announcement) async throws -> Void
+    announce: @escaping @Sendable (Announcement) async throws -> Void,
+    mayRemind: @escaping @Sendable () async -> Bool = { true }
   ) {
     self.history = history
     self.targets = targets
     self.plan = plan
     self.announce = announce
+    self.mayRemind = mayRemind
   }
 }
 

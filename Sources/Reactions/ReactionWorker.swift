@@ -343,6 +343,8 @@ package actor ReactionWorker: Supervised {
     }
     for (key, machine) in machines {
       guard let due = machine.nextReminder, due <= now.uptime, let condition = condition(for: key) else { continue }
+      // Asked before each: the store may go away at any of them, and then no more are due until it is back.
+      guard await environment.mayRemind() else { break }
       await step(key, condition) { $0.tick(at: now) }
     }
     for (key, machine) in machines where machine.episode != nil && targets[key.target] == nil {

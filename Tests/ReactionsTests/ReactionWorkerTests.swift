@@ -45,6 +45,17 @@ actor Ledger: History {
   func openEpisodes(reaction: String) -> [Episode] { open.filter { $0.key.reaction == reaction } }
 }
 
+/// Says that reminders reach nobody, and how often it was asked.
+actor Outage {
+  var asked = 0
+  private var hasEnded = false
+  func isOver() -> Bool {
+    asked += 1
+    return hasEnded
+  }
+  func end() { hasEnded = true }
+}
+
 @Suite(.timeLimit(.minutes(1))) struct ReactionWorkerTests {
   static let start = Date(timeIntervalSince1970: 1_700_000_000)
   let ledger = Ledger()
@@ -151,6 +162,36 @@ actor Ledger: History {
     life.cancel()
     _ = try? await life.value
     #expect(await ledger.announced.map(\.kind) == [.firing])
+  }
+
+  @Test("while reminders reach nobody none is announced, the end is; afterwards each condition is reminded of once")
+  func remindersOfAnOutage() async throws {
+    let reaction = Self.reaction { $0.repeatInterval = .seconds(5) }
+    let targets = ["web-1", "web-2", "web-3"].map { Target(id: $0, name: $0, host: "127.0.0.1") }
+    let outage = Outage()
+    var environment = environment(targets)
+    environment.mayRemind = { await outage.isOver() }
+    let worker = ReactionWorker(
+      reaction, rule: Range(), environment: environment, exchange: exchange, time: time,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    await worker.tick()
+    for target in targets { await worker.consider([sample(95, after: 0, target: target.name)]) }
+    for second in 1...30 {
+      clock.advance(by: .seconds(1))
+      await worker.tick()
+      if second == 20 { await worker.consider([sample(10, after: 20, target: "web-3")]) }
+    }
+    #expect(await ledger.announced.map(\.kind) == [.firing, .firing, .firing, .resolved])
+    // Once in each tick from the fifth second on, however many are due.
+    #expect(await outage.asked == 26)
+    await outage.end()
+    for _ in 1...4 {
+      clock.advance(by: .seconds(1))
+      await worker.tick()
+    }
+    let reminders = await ledger.announced.dropFirst(4)
+    #expect(reminders.map(\.kind) == [.reminder(1), .reminder(1)])
+    #expect(Set(reminders.map(\.episode.key.target)) == ["web-1", "web-2"])
   }
 
   @Test("silence makes a Presence fire and the next value resolves it")

@@ -75,8 +75,8 @@ struct Parts: Sendable {
     let router = Router(
       storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell, report: report, logger: logger)
     pipeline = Pipeline(
-      storage: storage, recorder: recorder, board: board, exchange: SampleExchange(), book: book, router: router,
-      leadership: leadership)
+      storage: storage, journaled: journaled, recorder: recorder, board: board, exchange: SampleExchange(), book: book,
+      router: router, leadership: leadership)
     notices = SelfNotices(
       storage: storage, directory: directory, notifiers: notifiers, doorbell: doorbell,
       notify: configuration.notices.notify ?? [], host: host, logger: logger, now: now)

@@ -12,6 +12,8 @@ internal import Storage
 /// holds the gathering back is the store's promise alone, and only where a message has to be queued.
 struct Pipeline: Sendable {
   let storage: any Storage
+  /// The store behind its journal, where it has one.
+  let journaled: JournaledStorage?
   let recorder: Recorder
   let board: FleetBoard
   let exchange: SampleExchange
@@ -42,6 +44,7 @@ struct Pipeline: Sendable {
           throw Superseded(error.message)
         }
         await board.take(announcement)
-      })
+      },
+      mayRemind: { await journaled?.status.condition ?? .present == .present })
   }
 }
