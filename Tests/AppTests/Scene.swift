@@ -149,12 +149,14 @@ struct Node: Sendable {
   var name: String
   var state: String
   var age: Double
+  var restarts: Int64
   var children: [Node]
 
   init(_ value: Value) {
     name = value["name"]?.text ?? ""
     state = value["state"]?.text ?? ""
     age = value["age_seconds"]?.number ?? -1
+    restarts = value["restarts"]?.integer ?? -1
     children = (value["children"]?.elements ?? []).map(Node.init)
   }
 
