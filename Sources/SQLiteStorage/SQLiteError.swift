@@ -9,6 +9,12 @@ enum SQLiteError {
     storageError(error, doing: "", path: "").code == .full
   }
 
+  /// Whether SQLite itself says that the file is damaged or none of its own.
+  static func isDamage(_ error: any Error) -> Bool {
+    guard let code = (error as? DatabaseError)?.resultCode else { return false }
+    return code == .SQLITE_CORRUPT || code == .SQLITE_NOTADB
+  }
+
   /// What history hears while the disk is full.
   static func tight(_ doing: String) -> StorageError {
     StorageError(.full, "\(doing): the disk is full, what is left is kept for notifications; make room on that disk")

@@ -24,8 +24,10 @@ package final class SQLiteJournal: Journal {
   private let counted: Mutex<JournalSize>
   private let thinning = Mutex(JournalThinning())
 
-  /// Opens the file, or makes it with mode 0600. A file that cannot be read is moved aside under a name that says so,
-  /// and a new one is made: the service must start.
+  /// Opens the file, or makes it with mode 0600. A file that is damaged is moved aside under a name that says so, and a
+  /// new one is made: the service must start.
+  /// - Throws: `corrupt` for what is whole but not ours: another version's journal, which may hold messages that wait, or
+  ///   another program's database. It is left as it is.
   package static func open(path: String, logger: Logger) async throws(StorageError) -> SQLiteJournal {
     let result: Result<SQLiteJournal, StorageError> = await withCheckedContinuation { continuation in
       // Opening blocks on the disk: not in the cooperative pool.
@@ -34,7 +36,7 @@ package final class SQLiteJournal: Journal {
           returning: Result {
             do {
               return try SQLiteJournal(opening: path, logger: logger)
-            } catch let error where storageError(error, "opening the journal", path).code == .corrupt {
+            } catch let error where SQLiteError.isDamage(error) {
               let aside = "\(path).damaged-\(Instant.tag(Date()))"
               logger.critical(
                 "the journal cannot be read; it is moved aside and a new one begun",
@@ -63,6 +65,8 @@ package final class SQLiteJournal: Journal {
     settings.label = "syscrap.journal"
     settings.foreignKeysEnabled = false
     settings.prepareDatabase { db in
+      // First of all: nothing is set in a file that is not ours.
+      _ = try Self.isNew(db, path: path)
       try db.execute(sql: "PRAGMA trusted_schema = OFF")
       try db.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL")
       try db.execute(sql: "PRAGMA journal_mode = WAL")
@@ -81,18 +85,30 @@ package final class SQLiteJournal: Journal {
     counted = Mutex(size)
   }
 
-  private static func prepareTables(_ db: Database, path: String) throws {
+  /// Whether the file is empty still.
+  private static func isNew(_ db: Database, path: String) throws -> Bool {
     let application = try Int64.fetchOne(db, sql: "PRAGMA application_id") ?? 0
-    let tableCount = try Int64.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") ?? 0
     if application == applicationID {
-      guard try Int64.fetchOne(db, sql: "PRAGMA user_version") == schemaVersion else {
-        throw StorageError(.corrupt, "\(path) is the journal of another version of Syscrap")
+      let version = try Int64.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+      guard version == schemaVersion else {
+        throw StorageError(
+          .corrupt,
+          """
+          \(path) is the journal of another version of Syscrap (form \(version), this one's is \(schemaVersion)): what \
+          waits in it is brought to the store by that version; without it, move the file away
+          """)
       }
-      return
+      return false
     }
+    let tableCount = try Int64.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") ?? 0
     guard application == 0, tableCount == 0 else {
-      throw StorageError(.corrupt, "\(path) is a database of another program")
+      throw StorageError(.corrupt, "\(path) is a database of another program; move it away or name another state_dir")
     }
+    return true
+  }
+
+  private static func prepareTables(_ db: Database, path: String) throws {
+    guard try isNew(db, path: path) else { return }
     try db.execute(
       sql: """
         CREATE TABLE operations (

@@ -166,6 +166,37 @@ import Testing
     #expect(mode?.intValue == 0o600)
   }
 
+  @Test("another version's journal and another program's database are refused and left as they are")
+  func notOurs() async throws {
+    let folder = try TemporaryDirectory("journal")
+    let path = folder.file("journal.db")
+    let journal = try await SQLiteJournal.open(path: path, logger: quiet)
+    try await journal.append(.record(nil, [entry("a")], fence: 0), at: time())
+    await journal.close()
+    try await sql(path, "PRAGMA user_version = 2")
+    let foreign = folder.file("foreign.db")
+    try await sql(foreign, "PRAGMA user_version = 1", "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)")
+    let named = folder.file("named.db")
+    try await sql(named, "PRAGMA application_id = 77")
+    for (file, reason) in [
+      (path, "another version of Syscrap"), (foreign, "another program"), (named, "another program"),
+    ] {
+      let before = try Data(contentsOf: URL(fileURLWithPath: file))
+      let error = await #expect(throws: StorageError.self) { try await SQLiteJournal.open(path: file, logger: quiet) }
+      #expect(error?.code == .corrupt)
+      #expect(error?.message.contains(reason) == true, "\(error?.message ?? "")")
+      #expect(error?.message.contains(file) == true)
+      #expect(try Data(contentsOf: URL(fileURLWithPath: file)) == before)
+    }
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+    #expect(!names.contains { $0.contains("damaged") })
+    // The version that it belongs to goes on with it.
+    try await sql(path, "PRAGMA user_version = 1")
+    let again = try await SQLiteJournal.open(path: path, logger: quiet)
+    #expect(await again.size.entries == 1)
+    await again.close()
+  }
+
   @Test("an hour of 200 samples a second costs little memory and is brought back in minutes")
   func figures() async throws {
     let isLong = ProcessInfo.processInfo.environment["SYSCRAP_LONG"] != nil

@@ -9,7 +9,8 @@ import Testing
 
 /// Runs statements on a database file as another process does, through Python's own SQLite.
 /// - Returns: the rows of all of them, columns joined by `|`.
-private func sql(_ path: String, _ statements: String...) async throws -> [String] {
+@discardableResult
+func sql(_ path: String, _ statements: String...) async throws -> [String] {
   let script = """
     import sqlite3, sys
     db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)
