@@ -224,6 +224,29 @@ extension MongoSuite {
       await server.end()
     }
 
+    @Test("take an address that names the way to authenticate, with the name beside it")
+    func mechanisms() async throws {
+      let user = MongoServer.User(name: "o'brien@example.org/ä %2f:", password: "p\\:/@'ä")
+      let server = try await MongoServer.start(.standalone, user: user)
+      for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-1"] {
+        let store = try await openMongo(server, "db", options: ["authMechanism=\(mechanism)"], user: user)
+        #expect(try await store.put([Document(kind: .targets, id: mechanism, fields: ["target": "a"])]) == [.created])
+        await store.close()
+      }
+      // A name in the address gives way to the one beside it.
+      let uri = server.uri(database: "db", options: ["authMechanism=SCRAM-SHA-256"])
+      let store = try await openMongo(uri: uri.replacingOccurrences(of: "mongodb://", with: "mongodb://x@"), user: user)
+      #expect(try await store.documents(.targets).count == 2)
+      await store.close()
+      // This server does not know it: it is asked all the same.
+      let plain = await failure {
+        _ = try await openMongo(server, "db", options: ["authMechanism=PLAIN"], user: user)
+      }
+      #expect(plain?.code == .unavailable, "\(plain?.message ?? "")")
+      #expect(plain?.message.contains(user.password) == false)
+      await server.end()
+    }
+
     @Test("need the right password and a certificate that is trusted")
     func access() async throws {
       let user = MongoServer.User(name: "o'brien", password: "p\\:/@'ä")

@@ -28,7 +28,9 @@ final class MongoAddress: @unchecked Sendable {
         """)
     }
     var error = bson_error_t()
-    guard let pointer = mongoc_uri_new_with_error(text, &error) else {
+    // Some mechanisms are refused by the parser where it finds no name: it has to be there from the beginning.
+    let named = username.map { Self.naming($0, in: text) } ?? text
+    guard let pointer = mongoc_uri_new_with_error(named, &error) else {
       let reason = withUnsafePointer(to: error) { String(cString: syscrap_error_text($0)) }
       throw StorageError(.corrupt, "the store's address \(text) cannot be read: \(reason)")
     }
@@ -49,7 +51,6 @@ final class MongoAddress: @unchecked Sendable {
     guard name.utf8.count < 64, !name.contains(where: { "/\\. \"$*<>:|?".contains($0) }) else {
       throw StorageError(.corrupt, "\(name) cannot be a database's name; letters, digits, _ and - can")
     }
-    if let username { mongoc_uri_set_username(pointer, username) }
     if let password { mongoc_uri_set_password(pointer, password) }
     for (name, milliseconds) in Self.timeouts where !mongoc_uri_has_option(pointer, name) {
       mongoc_uri_set_option_as_int32(pointer, name, milliseconds)
@@ -72,6 +73,26 @@ final class MongoAddress: @unchecked Sendable {
         String(cString: $0)
       }
     }
+  }
+
+  /// The address with this name before its hosts, in place of one that may be there.
+  private static func naming(_ username: String, in text: String) -> String {
+    let scheme = text.hasPrefix("mongodb://") ? "mongodb://" : "mongodb+srv://"
+    var rest = text.dropFirst(scheme.count)
+    let authority = rest.prefix { $0 != "/" && $0 != "?" }
+    if let at = authority.lastIndex(of: "@") { rest = rest[rest.index(after: at)...] }
+    let plain = "-._~".utf8
+    var name = ""
+    for byte in username.utf8 {
+      switch byte {
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: name.unicodeScalars.append(Unicode.Scalar(byte))
+      case _ where plain.contains(byte): name.unicodeScalars.append(Unicode.Scalar(byte))
+      default:
+        let digits = String(byte, radix: 16, uppercase: true)
+        name += "%" + (digits.count < 2 ? "0" : "") + digits
+      }
+    }
+    return scheme + name + "@" + rest
   }
 
   /// Looked for in the text: a wrong address must not get its password into a message.
