@@ -78,6 +78,11 @@ extension JournaledStorage: Storage {
 
   // MARK: Samples
 
+  /// Appends to the store or fails; the journal is not for these.
+  func appendToStore(_ samples: [Sample]) async throws(StorageError) {
+    try await pass(.complete) { (store) async throws(StorageError) in try await store.append(samples) }
+  }
+
   package func latest(_ series: Series, type: SampleType) async throws(StorageError) -> Sample? {
     try await pass(.complete) { (store) async throws(StorageError) in try await store.latest(series, type: type) }
   }
@@ -196,9 +201,8 @@ extension JournaledStorage: EpisodeMemory {
 // MARK: What stores can do besides
 
 extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, PortableStorage {
-  /// From a state the samples behind it are read: all of them must be there.
   package func rollUpStates(_ series: [Series]) async throws(StorageError) -> [Series: RollUpState] {
-    try await pass(.complete) { (store) async throws(StorageError) in
+    try await pass { (store) async throws(StorageError) in
       try await store.rollUpStates(series)
     }
   }

@@ -124,7 +124,8 @@ extension JournaledStorage {
   private func bring(_ samples: ArraySlice<Sample>, _ sequence: Int64) async throws(StorageError) {
     if samples.isEmpty { return }
     let primary = try await opened()
-    switch await passage(of: sequence, { () async throws(StorageError) in try await primary.append(Array(samples)) }) {
+    let batch = Array(samples)
+    switch await passage(of: sequence, { () async throws(StorageError) in try await self.hand(batch, primary) }) {
     case .done: return
     case .later(let error): throw error
     case .refused(let error):
@@ -135,6 +136,15 @@ extension JournaledStorage {
       try await bring(samples[..<middle], sequence)
       try await bring(samples[middle...], sequence)
     }
+  }
+
+  /// The roll-ups know nothing of what is in the journal. Here the recorder takes it in, when this instance gathers;
+  /// what it does not take waits in the store for the one that does.
+  private func hand(_ samples: [Sample], _ primary: any Storage) async throws(StorageError) {
+    guard configuration.isRolledUp else { return try await primary.append(samples) }
+    var left = samples
+    if let intake { left = try await intake.takeIn(samples, into: primary) }
+    if !left.isEmpty { try await primary.append(ReturnedSamples.parcels(left)) }
   }
 
   private func bring(

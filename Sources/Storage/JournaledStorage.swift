@@ -27,6 +27,9 @@ package actor JournaledStorage {
     package var batch = 4_000
     /// So often an operation may fail for reasons that are neither the store's absence nor a refusal.
     package var triesOfOne = 5
+    /// Whether what is gathered is rolled up by a ``Recorder``: then the journal's samples come to the store by its
+    /// hands, or as parcels that wait there for the recorder of the instance that gathers.
+    package var isRolledUp = false
     package init() {}
   }
 
@@ -69,6 +72,8 @@ package actor JournaledStorage {
   var triedFence: Int64 = 0
   /// The operation that fails again and again, and how often it did.
   var stuck: (sequence: Int64, tries: Int)?
+  /// Who takes in the journal's samples, see ``Configuration/isRolledUp``.
+  weak var intake: Recorder?
 
   /// - Parameters:
   ///   - primary: the store; nil: it is opened by `opening` as soon as that succeeds.
@@ -131,22 +136,36 @@ package actor JournaledStorage {
 
   // MARK: What is journaled
 
-  package func append(_ samples: [Sample]) async throws(StorageError) {
-    if samples.isEmpty { return }
+  package func append(_ samples: [Sample]) async throws(StorageError) { _ = try await add(samples) }
+
+  /// - Returns: whether the store has them; false: the journal has.
+  func add(_ samples: [Sample]) async throws(StorageError) -> Bool {
+    if samples.isEmpty { return true }
     try open()
     if mode == .present, let primary {
       switch await attempt({ () async throws(StorageError) -> Int in
         try await primary.append(samples)
         return 0
       }) {
-      case .success: return
+      case .success: return true
       case .failure(let error) where error.code != .unavailable: throw error
       case .failure(let error): goAway(error.message)
       case nil: goAway(Self.overdue)
       }
     }
     try await spool(.append(samples))
+    return false
   }
+
+  /// Puts samples into the journal, unless the store is there: then nothing is done. - Returns: whether it did.
+  func appendWhileAway(_ samples: [Sample]) async throws(StorageError) -> Bool {
+    try open()
+    if mode == .present, primary != nil { return false }
+    try await spool(.append(samples))
+    return true
+  }
+
+  func setIntake(_ recorder: Recorder) { intake = recorder }
 
   /// - Returns: how many entries were new; while the store is away, how many were handed in.
   package func record(_ episode: Episode?, queueing entries: [QueueEntry]) async throws(StorageError) -> Int {

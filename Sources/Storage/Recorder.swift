@@ -9,6 +9,13 @@ package import Model
 /// waits longer each time. ``run()`` does the work until it is cancelled; ``flush(rollUps:)`` brings away what is left.
 ///
 /// What is appended is rolled up by a ``RollUpKeeper``, whose states are stored and whose buckets are pruned from here.
+/// With a journal before the store, what goes there passes the roll-ups by; ``takeIn(_:into:)`` brings it into them when
+/// it leaves the journal, if this instance gathers. Else, and where it did not gather any more when it appended, the
+/// samples wait in the store (``ReturnedSamples``), and the recorder of the instance that gathers looks for them every
+/// ``Configuration/returns``. Whether this one gathers is asked before each append, which is given up long before
+/// another instance may begin: only a process that was halted in the middle of one can leave raw samples that are in no
+/// roll-up, one append of them.
+///
 /// Deletes by age pause after a step of the wall clock, see ``ClockWatch``. Every ``Configuration/sweep`` the roll-ups of
 /// series that get no samples any more are looked through.
 package actor Recorder {
@@ -25,6 +32,10 @@ package actor Recorder {
     package var longestBackoff: Duration = .seconds(30)
     /// Between looks at roll-ups that nobody adds to; the first comes after a tenth of it.
     package var sweep: Duration = .seconds(3600)
+    /// Between looks for samples that wait in the store.
+    package var returns: Duration = .seconds(5)
+    /// Most parcels of them taken in at one look, so that no append waits long.
+    package var parcels = 64
     package init() {}
   }
 
@@ -43,6 +54,8 @@ package actor Recorder {
     package var held = 0
     /// Why the last append or prune failed; `nil` once one succeeded.
     package var lastError: StorageError?
+    /// Samples taken in that had waited in a journal, or in the store.
+    package var returned = 0
     package var rollUps = RollUpKeeper.Counters()
     /// Steps of the wall clock of more than 2 s.
     package var clockSteps = 0
@@ -52,19 +65,23 @@ package actor Recorder {
     package init() {}
   }
 
-  private let store: any Storage
-  private let configuration: Configuration
+  let store: any Storage
+  /// The same, where it has a journal.
+  let journaled: JournaledStorage?
+  let mayGather: @Sendable () -> Bool
+  let configuration: Configuration
   private let clock: any Clock<Duration>
   private let now: @Sendable () -> Date
   private let limits: (@Sendable (String) -> HistoryLimits)?
-  private let rollUps: RollUpKeeper?
-  private let uptime: @Sendable () -> Duration
+  let rollUps: RollUpKeeper?
+  let uptime: @Sendable () -> Duration
 
   private var buffer: SampleBuffer
   private var planner = RetentionPlanner()
-  private var counters = Counters()
+  var counters = Counters()
   private var watch = ClockWatch()
   private var nextSweep: Duration
+  var nextReturns: Duration = .zero
   private var failuresInARow = 0
   /// One append at a time; who comes meanwhile waits here: `run` and the callers of `flush`, no more.
   private var isAppending = false
@@ -77,12 +94,15 @@ package actor Recorder {
   ///   - clock: paces the flushes.
   ///   - now: the time of day, for caps by age.
   ///   - rollUps: rolls up what is appended; nil: nobody does. It belongs to this recorder alone.
+  ///   - mayGather: whether this instance is the one that gathers, beyond doubt.
   package init(
     store: any Storage, configuration: Configuration = .init(), clock: any Clock<Duration> = ContinuousClock(),
     now: @escaping @Sendable () -> Date = { Date() }, limits: (@Sendable (String) -> HistoryLimits)? = nil,
-    rollUps: RollUpKeeper? = nil
+    rollUps: RollUpKeeper? = nil, mayGather: @escaping @Sendable () -> Bool = { true }
   ) {
     self.store = store
+    journaled = store as? JournaledStorage
+    self.mayGather = mayGather
     self.configuration = configuration
     self.clock = clock
     self.now = now
@@ -117,6 +137,8 @@ package actor Recorder {
 
   /// Flushes until cancelled. What still waits then is left for ``flush(rollUps:)``.
   package func run() async {
+    await attach()
+    await lookForReturns()
     while !Task.isCancelled {
       if failuresInARow > 0 || buffer.freshCount < configuration.batch { await wait() }
       if Task.isCancelled { return }
@@ -157,12 +179,12 @@ package actor Recorder {
   }
 
   /// One at a time. ``end()`` has to follow.
-  private func begin() async {
+  func begin() async {
     while isAppending { await withCheckedContinuation { waiters.append($0) } }
     isAppending = true
   }
 
-  private func end() {
+  func end() {
     isAppending = false
     let woken = waiters
     waiters = []
@@ -177,29 +199,47 @@ package actor Recorder {
     // Others may have emptied it meanwhile.
     let batch = buffer.lend(configuration.largestAppend)
     if batch.isEmpty { return true }
+    if let done = await appendAside(batch) { return done }
     let held = await rollUps?.prepare(batch) ?? []
     let ready = held.isEmpty ? batch : batch.indices.filter { !held.contains($0) }.map { batch[$0] }
     if ready.isEmpty {
       buffer.settle(batch, holding: held)
       return false
     }
-    do {
-      try await store.append(ready)
-      buffer.settle(batch, holding: held)
-      counters.stored += ready.count
-      failuresInARow = 0
-      counters.lastError = nil
+    let isInStore: Bool
+    do throws(StorageError) {
+      isInStore = try await add(ready)
     } catch {
-      buffer.takeBack()
       await rollUps?.doubt(ready)
-      counters.failures += 1
-      failuresInARow += 1
-      counters.lastError = error
+      fail(error)
       return false
     }
+    succeed(batch, holding: held)
+    guard isInStore else { return true }
     await rollUps?.fold(ready)
     await rollUps?.saveDue()
     await prune(after: ready)
+    return true
+  }
+
+  func succeed(_ batch: [Sample], holding held: Set<Int>) {
+    buffer.settle(batch, holding: held)
+    counters.stored += batch.count - held.count
+    failuresInARow = 0
+    counters.lastError = nil
+  }
+
+  func fail(_ error: StorageError) {
+    buffer.takeBack()
+    counters.failures += 1
+    failuresInARow += 1
+    counters.lastError = error
+  }
+
+  /// - Returns: false when the journal has them.
+  func add(_ samples: [Sample]) async throws(StorageError) -> Bool {
+    if let journaled { return try await journaled.add(samples) }
+    try await store.append(samples)
     return true
   }
 
@@ -211,12 +251,13 @@ package actor Recorder {
     defer { end() }
     await rollUps.saveDue()
     await prune(after: [])
+    if uptime() >= nextReturns { await takeReturned(rollUps) }
     guard uptime() >= nextSweep else { return }
     nextSweep = uptime() + configuration.sweep
     await sweep(rollUps)
   }
 
-  private func prune(after batch: [Sample]) async {
+  func prune(after batch: [Sample]) async {
     guard let limits else { return }
     watch.look(wall: now(), uptime: uptime())
     let closed = await rollUps?.takeClosed() ?? []

@@ -4,11 +4,6 @@ package import Model
 extension RollUpKeeper {
   /// Catches up with series that are not in memory, or that RT may be ahead of.
   func takeUp(_ series: [Series]) async {
-    guard await isWhole() else {
-      // What RT has is not all: they are looked at when it is.
-      for one in series { drop(one) }
-      return
-    }
     if isPausing { return }
     let unseen = series.filter { standings[$0] == nil }
     let room = await makeRoom(for: unseen.count)

@@ -10,8 +10,7 @@ extension RollUpKeeper {
     if standing.hasUnsavedLate, await !save([series]) { return false }
     let asked = samples.filter { !standing.contains(SampleKey($0)) }
     if asked.isEmpty { return true }
-    // What waits in a journal is not found in RT.
-    guard !isPausing, await isWhole() else { return false }
+    guard !isPausing else { return false }
     let plan = plan(series.target)
     var new: [(key: SampleKey, value: Value)] = []
     var buckets: [RollUp] = []

@@ -17,6 +17,9 @@ package import Model
 /// between, or a full buffer, can leave one more in the roll-ups than in RT, never one less. Samples that are sent again
 /// are told from late ones by the notes and by RT: once RT has forgotten one, it counts as late.
 ///
+/// What goes to a journal, and not to the store, is neither prepared nor folded: that is done when it leaves the journal
+/// (see ``ReturnedSamples``). Until then it is in no roll-up, as it is in no raw history.
+///
 /// Whatever is in memory may be forgotten at any time, as by a crash: it is made anew from the store.
 package actor RollUpKeeper {
   package struct Configuration: Sendable, Hashable {
@@ -61,7 +64,6 @@ package actor RollUpKeeper {
   let store: any Storage & RollUpStorage
   let configuration: Configuration
   let plan: @Sendable (String) -> RollUpPlan
-  let isWhole: @Sendable () async -> Bool
   let wall: @Sendable () -> Int64
   let uptime: @Sendable () -> Duration
 
@@ -82,17 +84,14 @@ package actor RollUpKeeper {
   ///   - clock: for every interval.
   ///   - now: the time of day: what is late and over age at once is left out.
   ///   - plan: what counts for a target, by its name.
-  ///   - isWhole: whether all that was appended can be read back now; false while a journal waits to be replayed. Until
-  ///     then no series is seen for the first time.
   package init(
     store: any Storage & RollUpStorage, configuration: Configuration = .init(),
     clock: any Clock<Duration> = ContinuousClock(), now: @escaping @Sendable () -> Date = { Date() },
-    plan: @escaping @Sendable (String) -> RollUpPlan, isWhole: @escaping @Sendable () async -> Bool = { true }
+    plan: @escaping @Sendable (String) -> RollUpPlan
   ) {
     self.store = store
     self.configuration = configuration
     self.plan = plan
-    self.isWhole = isWhole
     wall = { StoredTime.parts(now()).second }
     uptime = clock.uptime()
   }
@@ -130,12 +129,9 @@ package actor RollUpKeeper {
     for (series, places) in late where !isDecided.contains(series) || standings[series]?.hasUnsavedLate == true {
       held.formUnion(places)
     }
-    // A series of which nobody can say where it stands. While a journal takes the samples they go there: all the store
-    // has is looked at when it has them.
+    // A series of which nobody can say where it stands.
     unclear = sorted(samples).unclear
-    if !unclear.isEmpty, await isWhole() {
-      for places in unclear.values { held.formUnion(places.filter { samples[$0].value != nil }) }
-    }
+    for places in unclear.values { held.formUnion(places.filter { samples[$0].value != nil }) }
     return held
   }
 
@@ -282,7 +278,7 @@ package actor RollUpKeeper {
   }
 
   /// What was to be stored and was not comes first the next time. What has grown too large for the memory is forgotten:
-  /// it is all in RT, or in the journal before it.
+  /// it is all in RT.
   private func hurry(_ series: some Sequence<Series>) {
     for one in series {
       guard let standing = standings[one], standing.isDirty else { continue }

@@ -5,7 +5,7 @@ import Storage
 /// A store before another one whose calls fail as a test wants: before or after they took effect, once or from then on.
 ///
 /// It keeps a ledger of the raw samples that reached the store, the first of each key, whatever was pruned since.
-actor AbortingStore: Storage, RollUpStorage {
+actor AbortingStore: WholeStorage {
   enum Fault {
     /// Fails without an effect, then goes on.
     case before
@@ -16,7 +16,7 @@ actor AbortingStore: Storage, RollUpStorage {
     case killAfter
   }
 
-  private let store: any Storage & RollUpStorage
+  private let store: any WholeStorage
   private(set) var ledger: [Series: [SampleKey: Value]] = [:]
   private(set) var calls = 0
   private(set) var isDead = false
@@ -26,15 +26,26 @@ actor AbortingStore: Storage, RollUpStorage {
 
   private var isMute = false
 
-  init(_ store: any Storage & RollUpStorage) { self.store = store }
+  private let staysOpen: Bool
+
+  /// - Parameter staysOpen: whether the store behind goes on when this one is closed.
+  init(_ store: any WholeStorage, staysOpen: Bool = false) { (self.store, self.staysOpen) = (store, staysOpen) }
 
   /// Whether every call but ``append(_:)`` and ``prune(_:)`` fails.
   func mute(_ isMute: Bool) { self.isMute = isMute }
+
+  /// Whether nothing works.
+  func cut(_ isCut: Bool) { isDead = isCut }
+
+  /// Whether no roll-up can be stored.
+  func refuseRollUps(_ isRefusing: Bool) { refusesRollUps = isRefusing }
+  private var refusesRollUps = false
 
   /// The call that is `distance` calls away from now, 1 being the next, fails.
   func fail(in distance: Int, _ fault: Fault) { faults[calls + distance] = fault }
   func revive() {
     isDead = false
+    refusesRollUps = false
     faults = [:]
   }
 
@@ -88,6 +99,7 @@ actor AbortingStore: Storage, RollUpStorage {
   func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
     statesStored += updates.count
     largestStore = max(largestStore, updates.count)
+    if refusesRollUps { throw StorageError(.unavailable, "no roll-ups") }
     try await call { () async throws(StorageError) in try await store.store(updates) }
   }
   func series(type: SampleType, target: String?) async throws(StorageError) -> [Series] {
@@ -144,6 +156,19 @@ actor AbortingStore: Storage, RollUpStorage {
   func pruneQueue(settledBefore date: Date) async throws(StorageError) -> Int {
     try await store.pruneQueue(settledBefore: date)
   }
-  func check() async throws(StorageError) -> [String: Value] { try await store.check() }
-  func close() async { await store.close() }
+  func check() async throws(StorageError) -> [String: Value] {
+    try await call { () async throws(StorageError) in try await store.check() }
+  }
+  func lease(_ name: String) async throws(StorageError) -> Lease? { try await store.lease(name) }
+  func replace(_ lease: Lease, expecting expected: Lease?) async throws(StorageError) -> Lease? {
+    try await store.replace(lease, expecting: expected)
+  }
+  func raiseFence(to fence: Int64) async throws(StorageError) { try await store.raiseFence(to: fence) }
+  func export(_ part: StorePart, after cursor: String?, limit: Int) async throws(StorageError) -> StorePage {
+    try await store.export(part, after: cursor, limit: limit)
+  }
+  func restore(_ items: [StoreItem]) async throws(StorageError) -> Int { try await store.restore(items) }
+  func close() async {
+    if !staysOpen { await store.close() }
+  }
 }

@@ -217,6 +217,31 @@ struct RollUpKeeperTests {
     for (a, b) in zip(buckets, buckets.dropFirst()) { #expect(a.start + a.length <= b.start) }
   }
 
+  @Test("that no stored state has are not pruned: a kill after many failed saves loses none, with any cap")
+  func withheld() async throws {
+    let world = RollUpWorld(MemoryStorage(), realTime: 10)
+    await world.recorder.record([sample(0)])
+    #expect(await world.recorder.flush())
+    await world.store.refuseRollUps(true)
+    for second in stride(from: Int64(10), to: 2000, by: 10) {
+      await world.recorder.record([sample(second, .int(second))])
+      #expect(await world.recorder.flush(rollUps: false))
+      world.advance(40)
+    }
+    #expect(try await world.store.samples(SampleQuery(cpu, limit: 1000)).count >= 199)
+    await world.restart()
+    await world.recorder.record([sample(3000)])
+    #expect(await world.recorder.flush())
+    try await world.check("killed")
+    // Now they may go.
+    for second: Int64 in 3001..<3100 {
+      await world.recorder.record([sample(second)])
+      #expect(await world.recorder.flush())
+    }
+    #expect(try await world.store.samples(SampleQuery(cpu, limit: 1000)).count < 60)
+    try await world.check("pruned")
+  }
+
   @Test("of 5,000 series whose buckets end at one instant, in batches")
   func manySeries() async throws {
     let world = RollUpWorld(MemoryStorage())

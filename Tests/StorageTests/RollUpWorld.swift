@@ -36,7 +36,7 @@ final class RollUpWorld {
   /// 2026-11-21T08:00:00Z.
   static let start: Int64 = 1_795_248_000
 
-  init(_ inner: any Storage & RollUpStorage, realTime: Int = 1_000_000, variable: Duration = .seconds(300)) {
+  init(_ inner: any WholeStorage, realTime: Int = 1_000_000, variable: Duration = .seconds(300)) {
     store = AbortingStore(inner)
     wall = WallClock(Date(timeIntervalSince1970: Double(Self.start)))
     var limits = HistoryLimits()
@@ -72,7 +72,15 @@ final class RollUpWorld {
 
   /// Every bucket of every type against a recomputation from all samples that were ever appended.
   func check(_ note: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
-    for (series, samples) in await store.ledger {
+    try await Self.check(store, await store.ledger, note, sourceLocation: sourceLocation)
+  }
+
+  /// Every bucket of every type against a recomputation from `ledger`.
+  static func check(
+    _ store: any Storage & RollUpStorage, _ ledger: [Series: [SampleKey: Value]], _ note: String,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) async throws {
+    for (series, samples) in ledger {
       let values = samples.filter { !$0.value.isNull }.map { (key: $0.key, value: $0.value) }
       for type in RollUpStanding.types {
         let read = try await store.samples(SampleQuery(series, type: type, limit: 1_000_000))

@@ -64,9 +64,13 @@ struct Parts: Sendable {
     let (book, board, trouble, leadership) = (book, board, trouble, leadership)
     let limits = LimitsBoard()
     rollUps = RollUpKeeper(
-      store: storage, clock: clock, now: now, plan: { limits.plan($0) },
-      isWhole: { await journaled?.status.condition ?? .present == .present })
-    recorder = Recorder(store: storage, clock: clock, now: now, limits: { limits.plan($0).limits }, rollUps: rollUps)
+      store: storage, clock: clock, now: now, plan: { limits.plan($0) })
+    recorder = Recorder(
+      store: storage, clock: clock, now: now, limits: { limits.plan($0).limits }, rollUps: rollUps,
+      mayGather: {
+        let role = leadership.role
+        return role.isActive && role.isConfirmed
+      })
     let notifiers = BuiltIn.notifiers(engine, host: host)
     let doorbell = Doorbell()
     let directory = Directory(

@@ -43,6 +43,7 @@ package enum Stores {
     let journal = try await SQLiteJournal.open(path: configuration.journalPath, logger: logger)
     var settings = JournaledStorage.Configuration()
     settings.maximumBytes = configuration.journal.maximum
+    settings.isRolledUp = true
     let storage = try await JournaledStorage.open(
       journal: journal, configuration: settings, logger: logger,
       opening: { () async throws(StorageError) -> any WholeStorage in try await mongo(uri, configuration, logger) })
