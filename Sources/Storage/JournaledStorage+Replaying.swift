@@ -13,6 +13,9 @@ extension JournaledStorage {
     case refused(StorageError)
   }
 
+  /// So few operations behind those under way are the journal's last.
+  private static let fewOperations = 8
+
   /// One at a time.
   func startWatch() {
     if watch == nil, !isClosed { watch = Task { await self.watchOver() } }
@@ -62,6 +65,7 @@ extension JournaledStorage {
   private func replay() async -> Bool {
     // A late effect of a try that was given up must not come behind what is replayed.
     while let late = inFlight.values.first { await late.value }
+    defer { isAtTheLast = false }
     while !Task.isCancelled {
       let seen = generation
       let items: [JournalItem]
@@ -71,6 +75,7 @@ extension JournaledStorage {
         logger.error("the journal cannot be read; trying again", metadata: ["error": "\(error)"])
         return false
       }
+      isAtTheLast = await journal.size.operations - items.count < Self.fewOperations
       if items.isEmpty {
         if journaling > 0 {
           await withCheckedContinuation { idleWaiters.append($0) }

@@ -70,6 +70,9 @@ package actor JournaledStorage {
   var fence: Int64 = 0
   /// The highest fence of an operation that was tried to be raised.
   var triedFence: Int64 = 0
+  /// The last of the journal is on its way to the store: who comes now waits a little for its end, see
+  /// ``waitForTheLast()``.
+  var isAtTheLast = false
   /// The operation that fails again and again, and how often it did.
   var stuck: (sequence: Int64, tries: Int)?
   /// Who takes in the journal's samples, see ``Configuration/isRolledUp``.
@@ -142,6 +145,8 @@ package actor JournaledStorage {
   func add(_ samples: [Sample]) async throws(StorageError) -> Bool {
     if samples.isEmpty { return true }
     try open()
+    await waitForTheLast()
+    try open()
     if mode == .present, let primary {
       switch await attempt({ () async throws(StorageError) -> Int in
         try await primary.append(samples)
@@ -170,6 +175,8 @@ package actor JournaledStorage {
   /// - Returns: how many entries were new; while the store is away, how many were handed in.
   package func record(_ episode: Episode?, queueing entries: [QueueEntry]) async throws(StorageError) -> Int {
     try open()
+    await waitForTheLast()
+    try open()
     var mayBeStored = false
     if mode == .present, let primary {
       let answer = await attempt { () async throws(StorageError) -> Int in
@@ -188,6 +195,12 @@ package actor JournaledStorage {
     try await spool(.record(episode, entries, fence: fence))
     recall.note(episode, entries, mayBeStored: mayBeStored)
     return entries.count
+  }
+
+  /// Where the store takes longer for an operation than the next one takes to come, the journal would never be empty:
+  /// what comes while its last is brought there is held up, at most for ``Configuration/patience``.
+  private func waitForTheLast() async {
+    if mode == .replaying, isAtTheLast { await whenPresent(within: configuration.patience) }
   }
 
   static let overdue = "no answer in time"
