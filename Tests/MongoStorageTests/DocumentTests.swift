@@ -93,6 +93,121 @@ extension MongoSuite {
       await store.close()
     }
 
+    @Test("count also where an update did nothing but shorten a list")
+    func shortened() async throws {
+      let server = try await MongoServer.shared()
+      let database = MongoServer.freshDatabase()
+      let store = try await openMongo(server, database)
+      _ = try await store.documentRevision()
+      #expect(try await eventually(within: .seconds(10)) { store.changes.isWatching })
+      try await server.python(
+        """
+        db.targets.insert_one({"_id": "a", "identity_files": ["/etc/keys/" + "x" * 200 + str(n) for n in range(9)]})
+        """, database: database)
+      // The first may pass for the insertion, of which word is perhaps still on its way.
+      for length in [8, 5, 1] {
+        let before = try await store.documentRevision()
+        try await server.python(
+          """
+          db.targets.update_one({"_id": "a"}, [{"$set": {"identity_files": {"$slice": ["$identity_files", \(length)]}}}])
+          """, database: database)
+        #expect(
+          try await eventually(within: .seconds(5)) { try await store.documentRevision() > before }, "to \(length)")
+      }
+      await store.close()
+    }
+
+    @Test("count by what an event says of them: anything but what the service itself writes, or nothing that is known")
+    func events() {
+      func event(_ operation: String, _ description: ((inout BSONWriter) -> Void)? = nil) -> BSON {
+        BSON { writer in
+          writer.string("operationType", operation)
+          if let description { writer.document("updateDescription") { description(&$0) } }
+        }
+      }
+      func update(_ fields: [String], removed: [String] = [], truncated: [String] = []) -> BSON {
+        event("update") { writer in
+          writer.document("updatedFields") { for field in fields { $0.int32(field, 1) } }
+          writer.strings("removedFields", removed)
+          writer.array("truncatedArrays") { list in
+            for field in truncated {
+              list.document {
+                $0.string("field", field)
+                $0.int32("newSize", 1)
+              }
+            }
+          }
+        }
+      }
+      #expect(!DocumentWatcher.counts(update(["updated", "detected_specs.os"])))
+      #expect(DocumentWatcher.counts(update(["updated", "port"])))
+      #expect(DocumentWatcher.counts(update(["updated"], removed: ["port"])))
+      #expect(DocumentWatcher.counts(update(["updated"], truncated: ["identity_files"])))
+      #expect(DocumentWatcher.counts(update([], truncated: ["identity_files"])))
+      #expect(DocumentWatcher.counts(update([])))
+      #expect(DocumentWatcher.counts(event("update") { $0.string("other", "form") }))
+      #expect(DocumentWatcher.counts(event("update")))
+      #expect(DocumentWatcher.counts(event("insert")))
+    }
+
+    @Test("and that are nested too deeply keep no other from being read, and are refused by themselves")
+    func deep() async throws {
+      let server = try await MongoServer.shared()
+      let database = MongoServer.freshDatabase()
+      let store = try await openMongo(server, database)
+      try await server.python(
+        """
+        def maps(levels):
+            made = {}
+            for _ in range(levels): made = {"a": made}
+            return made
+        def lists(levels):
+            made = []
+            for _ in range(levels): made = [made]
+            return made
+        db.targets.insert_one({"_id": "a", "target": "a", "labels": maps(150)})
+        db.targets.insert_one({"_id": "b", "target": "b", "port": 23})
+        db.targets.insert_one({"_id": "c", "target": "c", "identity_files": lists(170)})
+        db.targets.insert_one({"_id": "d", "target": "d", "detected_specs": maps(160)})
+        db.targets.insert_one({"_id": "e", "target": "e", "labels": maps(40)})
+        """, database: database)
+      let all = try await store.documents(.targets)
+      #expect(all.map(\.id) == ["a", "b", "c", "d", "e"])
+      #expect(all.filter { $0.id == "b" } == [target("b", ["port": 23])])
+      func problems(_ document: Document) -> [Problem] {
+        var fields = document.fields
+        fields["_id"] = .string(document.id)
+        return Document.read(.object(fields), kind: .targets).problems
+      }
+      for (id, path) in [("a", "labels.a.a"), ("c", "identity_files[0][0]"), ("d", "detected_specs.a.a")] {
+        let found = all.filter { $0.id == id }.flatMap(problems)
+        #expect(found.map(\.reason) == ["nested deeper than 64 levels"], "\(id)")
+        #expect(found.allSatisfy { $0.level == .refused && $0.id == id && $0.path.hasPrefix(path) }, "\(id)")
+        #expect(try await store.document(.targets, id: id) == all.first { $0.id == id })
+      }
+      #expect(all.filter { $0.id == "b" || $0.id == "e" }.flatMap(problems) == [])
+      // It can be mended.
+      #expect(try await store.put([target("a", ["port": 24])]) == [.changed])
+      #expect(try await store.document(.targets, id: "a") == target("a", ["port": 24]))
+      await store.close()
+    }
+
+    @Test("and whose bytes make no sense are refused by themselves, too")
+    func malformed() throws {
+      // A truth value that is neither; MongoDB's own tools write none.
+      var bytes = BSON {
+        $0.string("_id", "a")
+        $0.bool("enabled", true)
+      }.bytes
+      bytes[bytes.count - 2] = 7
+      let document = try #require(StoredDocument.read(.targets, try BSON(checking: bytes)))
+      #expect(document.id == "a" && document.kind == .targets)
+      let reading = Document.read(.object(document.fields), kind: .targets)
+      #expect(reading.value == nil)
+      #expect(reading.problems.map(\.path) == ["kind"])
+      #expect(reading.problems.first?.reason.contains("unreadable: no BSON") == true)
+    }
+
     @Test("are seen after the server was away, through the same change stream or a new one")
     func outage() async throws {
       let server = try await MongoServer.start(.replicaSet(1))

@@ -4,7 +4,8 @@ internal import Model
 ///
 /// Bytes may come from anywhere: everything that reads them checks every length, and none of it traps.
 struct BSON: Sendable, Hashable {
-  /// Deepest nesting of documents and arrays; MongoDB itself stores at most 100 levels.
+  /// Deepest nesting of documents and arrays that is read. MongoDB may hold deeper ones: people's documents are then cut
+  /// and refused, see ``StoredDocument``; of ours none comes near.
   static let depthBound = 128
 
   private(set) var bytes: [UInt8]

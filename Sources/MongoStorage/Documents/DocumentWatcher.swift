@@ -180,9 +180,11 @@ final class DocumentWatcher: Sendable {
   static func counts(_ event: BSON) -> Bool {
     guard event["operationType"]?.stringValue == "update",
       let description = event["updateDescription"]?.documentValue,
-      let updated = description["updatedFields"]?.documentValue
+      let updated = description["updatedFields"]?.documentValue, !updated.isEmpty
     else { return true }
-    if let removed = description["removedFields"]?.arrayValue, !removed.isEmpty { return true }
+    for list in ["removedFields", "truncatedArrays"] {
+      if let there = description[list]?.arrayValue, !there.isEmpty { return true }
+    }
     var counts = false
     do {
       try updated.forEach { path, _ in

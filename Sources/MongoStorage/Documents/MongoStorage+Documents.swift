@@ -9,14 +9,14 @@ extension MongoStorage {
         $0.string("find", kind.rawValue)
         $0.int32("batchSize", MongoConnection.batch)
       }
-      return try connection.find(command).compactMap { try StoredDocument.read(kind, $0) }
+      return try connection.find(command).compactMap { StoredDocument.read(kind, $0) }
         .sorted { $0.id.precedesInBytes($1.id) }
     }
   }
 
   package func document(_ kind: DocumentKind, id: String) async throws(StorageError) -> Document? {
     try await pool.run("reading a document") { connection in
-      try connection.stored(kind, id: id).flatMap { try StoredDocument.read(kind, $0) }
+      try connection.stored(kind, id: id).flatMap { StoredDocument.read(kind, $0) }
     }
   }
 
@@ -57,7 +57,7 @@ extension MongoStorage {
   package func mergeDetectedSpecs(_ specs: [String: Value], targetID: String) async throws(StorageError) {
     try await pool.run("storing detected specs") { connection in
       guard let old = try connection.stored(.targets, id: targetID), let key = old["_id"],
-        let document = try StoredDocument.read(.targets, old)
+        let document = StoredDocument.read(.targets, old)
       else { return }
       var new = document
       new.merge(detectedSpecs: specs)
@@ -94,7 +94,7 @@ extension MongoConnection {
   fileprivate func put(_ documents: [Document]) throws -> [PutOutcome] {
     try documents.map { document in
       let there = try stored(document.kind, id: document.id)
-      let old = try there.flatMap { try StoredDocument.read(document.kind, $0) }
+      let old = there.flatMap { StoredDocument.read(document.kind, $0) }
       let (stored, outcome) = document.stored(over: old)
       if let old, stored.fields == old.fields { return outcome }
       let key = there?["_id"] ?? .string(document.id)

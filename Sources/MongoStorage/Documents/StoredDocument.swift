@@ -15,13 +15,30 @@ enum StoredDocument {
   }
 
   /// nil: its `_id` is nothing that can be named.
-  static func read(_ kind: DocumentKind, _ document: BSON) throws -> Document? {
+  ///
+  /// Never an error: one document that is nested too deeply, or whose bytes make no sense, must not keep the others from
+  /// being read. It comes in a form that ``Document/read(_:kind:origin:)`` refuses, with the reason.
+  static func read(_ kind: DocumentKind, _ document: BSON) -> Document? {
     guard let id = id(document["_id"]) else { return nil }
-    var fields = try document.fields()
+    var fields: [String: Value]
+    do {
+      fields = try document.fields()
+    } catch BSONError.tooDeep {
+      guard let cut = try? BSONValue.document(document).cut(depth: 0).fields else { return unreadable(kind, id) }
+      fields = cut
+    } catch {
+      return unreadable(kind, id)
+    }
     fields["_id"] = nil
     // The collection is the kind; what says something else stays, so that it is refused where documents are checked.
-    if fields["kind"]?.text.flatMap({ DocumentKind(name: $0) }) == kind || fields["kind"] == .null { fields["kind"] = nil }
+    if fields["kind"]?.text.flatMap({ DocumentKind(name: $0) }) == kind || fields["kind"] == .null {
+      fields["kind"] = nil
+    }
     return Document(kind: kind, id: id, fields: fields)
+  }
+
+  private static func unreadable(_ kind: DocumentKind, _ id: String) -> Document {
+    Document(kind: kind, id: id, fields: ["kind": "unreadable: no BSON"])
   }
 
   /// Matches a document by what people call it.
@@ -50,5 +67,23 @@ enum StoredDocument {
   static func write(_ fields: [String: Value], id: BSONValue, _ writer: inout BSONWriter) {
     writer.value("_id", id)
     writer.fields(fields.filter { $0.key != "_id" })
+  }
+}
+
+extension BSONValue {
+  /// The value with everything left out that is nested deeper than any document may be: enough is left that it is refused
+  /// as nested too deeply, at the right place.
+  fileprivate func cut(depth: Int) throws -> Value {
+    switch self {
+    case .document(let document):
+      var fields: [String: Value] = [:]
+      guard depth <= DocumentBounds.depth else { return .object(fields) }
+      try document.forEach { fields[$0] = try $1.cut(depth: depth + 1) }
+      return .object(fields)
+    case .array(let array):
+      guard depth <= DocumentBounds.depth else { return .array([]) }
+      return .array(try array.values().map { try $0.cut(depth: depth + 1) })
+    default: return try value()
+    }
   }
 }
