@@ -18,7 +18,10 @@ enum OpenAPI {
         query: ["token"], answer: "303 to the page"),
       Path(path: "/api/v1/openapi.json", method: "get", summary: "This description"),
       Path(path: "/healthz", method: "get", summary: "Whether the process is alive", answer: "text"),
-      Path(path: "/readyz", method: "get", summary: "Store, queue and workers, each with its state"),
+      Path(
+        path: "/readyz", method: "get",
+        summary: "Store, queue and workers, each with its state, and which part this instance plays",
+        answer: "{status, version, checks: {store, queue, workers}, role, holder, instance, role_detail}"),
       Path(
         path: "/metrics", method: "get", summary: "The service's own figures, Prometheus text format", answer: "text"),
       Path(

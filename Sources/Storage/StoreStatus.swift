@@ -1,4 +1,5 @@
 package import FoundationEssentials
+internal import Model
 
 /// How it stands with a store that may be away, for whoever watches over it.
 package struct StoreStatus: Sendable, Hashable {
@@ -18,6 +19,19 @@ package struct StoreStatus: Sendable, Hashable {
     self.condition = condition
     self.outage = outage
     self.journal = journal
+  }
+
+  /// What is left to bring to a store that is back; nil where nothing is.
+  ///
+  /// Until it is done the store does not know everything that was accepted: open episodes are not read from it, and
+  /// whoever has only just got the gathering waits with it.
+  package var backlog: String? {
+    guard condition == .replaying else { return nil }
+    let since = journal.oldest.map { ", the oldest of \(Instant.format($0))" } ?? ""
+    return """
+      the journal is being brought to the store: \(journal.samples) samples and \(journal.entries) messages are \
+      left\(since)
+      """
   }
 }
 

@@ -6,6 +6,44 @@ import Storage
 import TestKit
 import Testing
 
+/// Lets some steps through, and holds the next one until it is opened.
+private actor Turnstile: Blade {
+  private var left: Int
+  private var isOpen = false
+  private var held: [CheckedContinuation<Void, Never>] = []
+  private var watchers: [CheckedContinuation<Void, Never>] = []
+
+  init(after count: Int) { left = count }
+
+  func pass() async {
+    if isOpen { return }
+    if left > 0 {
+      left -= 1
+      return
+    }
+    await withCheckedContinuation {
+      held.append($0)
+      for watcher in watchers { watcher.resume() }
+      watchers = []
+    }
+  }
+
+  /// Returns when somebody is held.
+  func arrival() async {
+    if held.isEmpty { await withCheckedContinuation { watchers.append($0) } }
+  }
+
+  func open() {
+    isOpen = true
+    for one in held { one.resume() }
+    held = []
+  }
+}
+
+extension SwitchedStore {
+  fileprivate func pass(through turnstile: Turnstile) { guillotine = turnstile }
+}
+
 @Suite struct JournalTests {
   @Test("while the store answers nothing is journaled")
   func present() async throws {
@@ -79,6 +117,32 @@ import Testing
     for n in 0..<300 { expected += n < 50 ? ["\(n)"] : ["\(n)", "m\(n)"] }
     #expect(order == expected)
     #expect(try await bench.stored() == Array(0..<300))
+    await storage.close()
+  }
+
+  @Test("while the journal is brought back, the status says in words how much of it is left")
+  func backlog() async throws {
+    var bench = try JournalBench()
+    bench.configuration.batch = 1
+    let storage = try await bench.open()
+    #expect(await storage.status.backlog == nil)
+    await bench.store.turn(.away)
+    for n in 0..<5 { try await storage.append([sample(n)]) }
+    _ = try await storage.record(nil, queueing: [entry("a"), entry("b")])
+    #expect(await storage.status.backlog == nil)
+    // Before and after each write: it stops before the fourth.
+    let turnstile = Turnstile(after: 6)
+    await bench.store.pass(through: turnstile)
+    await bench.store.turn(.present)
+    await turnstile.arrival()
+    #expect(
+      await storage.status.backlog == """
+        the journal is being brought to the store: 2 samples and 2 messages are left, the oldest of \
+        \(Instant.format(try #require(await storage.status.journal.oldest)))
+        """)
+    await turnstile.open()
+    await storage.whenPresent(within: .seconds(20))
+    #expect(await storage.status.backlog == nil)
     await storage.close()
   }
 

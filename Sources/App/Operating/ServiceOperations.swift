@@ -221,7 +221,7 @@ actor ServiceOperations: Operations {
     var checks: [String: Value] = [:]
     do {
       _ = try await parts.storage.check()
-      checks["store"] = "ok"
+      checks["store"] = .string(await parts.journaled?.status.backlog ?? "ok")
     } catch {
       checks["store"] = .string(error.message)
     }
