@@ -20,6 +20,8 @@ struct Role: Sendable, Hashable {
   var epoch: Int64 = 0
   /// Who is active as far as is known; nil: nobody, or not known.
   var holder: String?
+  /// Whether nobody else can be active: false while the store does not confirm the lease.
+  var isConfirmed = true
   /// In a person's words: why it stands by, or what is in doubt.
   var detail = ""
 
@@ -138,7 +140,10 @@ actor Leadership {
     case .holdingUnconfirmed(let epoch):
       // Gathering harms nobody when two do it; who has only just taken the lease waits for its confirmation.
       if role.isActive, role.epoch == epoch {
-        set(Role(part: .active, epoch: epoch, detail: "the store does not confirm the lease; gathering goes on"))
+        set(
+          Role(
+            part: .active, epoch: epoch, isConfirmed: false,
+            detail: "the store does not confirm the lease; gathering goes on"))
       } else {
         await stand(back: Role(part: .standby, detail: "the lease is not confirmed yet"), hooks)
       }
