@@ -68,16 +68,23 @@ extension QueueWorker {
     }
   }
 
+  /// How soon a lease is extended that the store did not answer about.
+  static var extensionRetry: Duration { .seconds(1) }
+
   /// Extends the lease at each third of it, and gives the alternates their turn when it comes.
   /// - Returns: false when the lease is no longer ours.
   private func keep(_ lease: QueueLease) async -> Bool {
     let start = context.now()
     var isHandedOn = false
-    while (try? await context.clock.sleep(for: context.lease / 3)) != nil {
+    var pause = context.lease / 3
+    while (try? await context.clock.sleep(for: pause)) != nil {
       if !isHandedOn, isTurnOfAlternates(lease.entry, since: start) { isHandedOn = await queueAlternates(of: lease) }
-      // A store that is away does not take the lease away; when it is back the next third finds out.
+      // A store that is away does not take the lease away; it is asked again soon, so that whoever looks after its return
+      // sees the lease move.
       let until = context.now().advanced(by: context.lease)
-      if let isOurs = try? await context.storage.extend(lease, until: until), !isOurs { return false }
+      let isOurs = try? await context.storage.extend(lease, until: until)
+      if isOurs == false { return false }
+      pause = isOurs == nil ? min(Self.extensionRetry, context.lease / 3) : context.lease / 3
     }
     return true
   }

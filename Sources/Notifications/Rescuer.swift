@@ -85,6 +85,8 @@ package struct Rescuer: Sendable {
           logger.warning("the queue cannot be looked through; trying again", metadata: ["error": "\(error)"])
         }
         isStoreAway = true
+        // While nobody could look, nobody could extend either: the living have their time from the next look on.
+        watch = LeaseWatch(lease: lease, interval: Self.interval)
       }
       try await clock.sleep(for: hasLooked ? Self.interval : Self.firstPause)
     }

@@ -93,6 +93,38 @@ struct RescuerTests {
     _ = await rescuing.result
   }
 
+  @Test("a look that failed begins the watch anew: the living have their time after an outage, too")
+  func outage() async throws {
+    let office = Office()
+    try await office.announce(.firing)
+    let line = BrokenLine(office.storage)
+    _ = try #require(
+      try await office.storage.claim(owner: "w", now: office.now.addingTimeInterval(-90), lease: .seconds(60)))
+    let rescuer = Rescuer(
+      storage: line, doorbell: office.doorbell, clock: office.clock, now: office.context.now,
+      logger: office.context.logger)
+    let rescuing = Task { try await rescuer.run() }
+    func look() async throws {
+      try await office.clock.sleepers(atLeast: 1)
+      office.clock.advance(by: Rescuer.interval)
+      try await office.clock.sleepers(atLeast: 1)
+    }
+    try await office.clock.sleepers(atLeast: 1)
+    // Five looks; the sixth would take it.
+    for _ in 0..<4 { try await look() }
+    await line.turn(isAway: true)
+    for _ in 0..<3 { try await look() }
+    await line.turn(isAway: false)
+    for _ in 0..<5 {
+      try await look()
+      #expect(try await office.entries().first?.state == .leased)
+    }
+    try await look()
+    #expect(try await office.entries().first?.state == .pending)
+    rescuing.cancel()
+    _ = await rescuing.result
+  }
+
   @Test(
     "a delivery under way survives a step of the clock by an hour or a day, and is told once",
     arguments: [3600, 86_400, -3600, -86_400])
