@@ -20,13 +20,18 @@ extension SQLiteStorage: LeaseStorage, FencedStorage {
 
   package func raiseFence(to fence: Int64) async throws(StorageError) {
     try await write("raising the fence", isDurable: true) { db in
-      let known = try db.row("SELECT value FROM meta WHERE name = 'fence'") { try $0.integer(0) } ?? 0
+      let known = try Self.knownFence(db)
       guard fence >= known else { throw StorageRefusal.lowerFence(fence, than: known) }
       try db.run("UPDATE meta SET value = ? WHERE name = 'fence'", [fence])
       try db.run("UPDATE episodes SET fence = ?1 WHERE is_open = 1 AND fence < ?1", [fence])
     }
     // Only now: had it failed, this handle would write in a name that the store does not know.
     self.fence.raise(to: fence)
+  }
+
+  /// The highest that any handle has raised.
+  static func knownFence(_ db: Database) throws -> Int64 {
+    try db.row("SELECT value FROM meta WHERE name = 'fence'") { try $0.integer(0) } ?? 0
   }
 
   private static func lease(_ name: String, _ db: Database) throws -> Lease? {

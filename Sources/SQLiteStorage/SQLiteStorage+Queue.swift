@@ -6,7 +6,11 @@ package import Storage
 extension SQLiteStorage {
   package func record(_ episode: Episode?, queueing entries: [QueueEntry]) async throws(StorageError) -> Int {
     try await write("queueing notifications", isDurable: true) { [fence] db in
-      if let episode { try EpisodeRow.store(episode.stored, fence: fence.value, db) }
+      if let episode {
+        // Also for an episode that nobody has seen yet: its own row carries no fence that could refuse it.
+        guard try Self.knownFence(db) <= fence.value else { throw StorageRefusal.fenced("the episode \(episode.id)") }
+        try EpisodeRow.store(episode.stored, fence: fence.value, db)
+      }
       return try QueueRow.insert(entries, db)
     }
   }

@@ -130,7 +130,9 @@ extension JournaledStorage {
     if samples.isEmpty { return }
     let primary = try await opened()
     let batch = Array(samples)
-    switch await passage(of: sequence, { () async throws(StorageError) in try await self.hand(batch, primary) }) {
+    switch await passage(
+      of: sequence, isGivenUp: true, { () async throws(StorageError) in try await self.hand(batch, primary) })
+    {
     case .done: return
     case .later(let error): throw error
     case .refused(let error):
@@ -157,10 +159,18 @@ extension JournaledStorage {
   ) async throws(StorageError) {
     let primary = try await opened()
     try await raise(to: fence, primary)
-    switch await passage(
-      of: item.sequence,
+    var isAdopted = false
+    var passage = await passage(
+      of: item.sequence, isGivenUp: false,
       { () async throws(StorageError) in _ = try await primary.record(episode, queueing: entries) })
-    {
+    if case .refused = passage, let episode {
+      let refusal = passage
+      passage = await self.passage(
+        of: item.sequence, isGivenUp: false,
+        { () async throws(StorageError) in isAdopted = try await self.adopt(episode, entries, primary) })
+      if case .done = passage, !isAdopted { passage = refusal }
+    }
+    switch passage {
     case .done: recall.stored(entries)
     case .later(let error): throw error
     case .refused(let error): try await setAside(item.sequence, item.operation, error)
@@ -182,19 +192,30 @@ extension JournaledStorage {
     triedFence = fence
   }
 
-  private func passage(of sequence: Int64, _ body: () async throws(StorageError) -> Void) async -> Passage {
+  /// Only what a store refuses in our own words is refused for certain. Whatever else goes wrong may be the store's
+  /// trouble, so that episodes and messages wait for its end, and what comes behind them with them: an operator is told.
+  /// - Parameter isGivenUp: whether some tries are enough, so that one sample does not hold up everything.
+  private func passage(
+    of sequence: Int64, isGivenUp: Bool, _ body: () async throws(StorageError) -> Void
+  ) async -> Passage {
     do throws(StorageError) {
       try await body()
       return .done
     } catch {
+      if StorageRefusal.isFinal(error) { return .refused(error) }
       switch error.code {
-      case .conflict: return .refused(error)
       case .unavailable, .full, .closed: return .later(error)
-      case .corrupt, .internalError:
-        // Perhaps the store's trouble, perhaps the operation's: some tries tell.
+      case .conflict, .corrupt, .internalError:
         if stuck?.sequence != sequence { stuck = (sequence, 0) }
         stuck?.tries += 1
-        return (stuck?.tries ?? 0) < configuration.triesOfOne ? .later(error) : .refused(error)
+        guard let tries = stuck?.tries, tries >= configuration.triesOfOne else { return .later(error) }
+        if isGivenUp { return .refused(error) }
+        if tries.isMultiple(of: configuration.triesOfOne) {
+          logger.error(
+            "the store takes an episode or message from the journal again and again not; everything behind it waits",
+            metadata: ["journal.sequence": "\(sequence)", "journal.tries": "\(tries)", "error": "\(error)"])
+        }
+        return .later(error)
       }
     }
   }

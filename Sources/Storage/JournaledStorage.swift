@@ -11,7 +11,8 @@ package import Model
 /// store's content (open episodes, newest samples, roll-up states, fences) stays away until the journal is empty: before
 /// that the store does not know everything.
 ///
-/// What the store refuses for good is set aside, counted and logged, and holds nothing up.
+/// What the store refuses for good is set aside, counted and logged, and holds nothing up. A sample that fails some times
+/// for reasons unknown counts as refused; an episode or message waits, and everything behind it, until the store takes it.
 package actor JournaledStorage {
   package struct Configuration: Sendable, Hashable {
     /// Most bytes the journal takes; above it samples are thinned.
@@ -25,7 +26,8 @@ package actor JournaledStorage {
     package var shortestPause: Duration = .milliseconds(250)
     /// Samples brought back in one step.
     package var batch = 4_000
-    /// So often an operation may fail for reasons that are neither the store's absence nor a refusal.
+    /// So often samples may fail for reasons that are neither the store's absence nor a refusal; after so many failures
+    /// of an episode or message it is told that it waits.
     package var triesOfOne = 5
     /// Whether what is gathered is rolled up by a ``Recorder``: then the journal's samples come to the store by its
     /// hands, or as parcels that wait there for the recorder of the instance that gathers.

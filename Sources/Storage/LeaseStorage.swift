@@ -29,7 +29,8 @@ package protocol LeaseStorage: Sendable {
 package protocol FencedStorage: Sendable {
   /// From now on episodes and roll-up states are written by this handle in the name of `fence` (an epoch; 0 before).
   /// Open episodes are marked with it at once. A write to an episode or state that carries a higher one is refused:
-  /// ``StorageError/Code/conflict``; so is a second open episode of one condition.
+  /// ``StorageError/Code/conflict``; so is a second open episode of one condition, and an episode that begins in the
+  /// name of a lower fence than the store has seen: whoever gathers now would never know of it.
   /// - Throws: `conflict` when the store has seen a higher one.
   func raiseFence(to fence: Int64) async throws(StorageError)
 }

@@ -1,5 +1,8 @@
 /// The words in which stores refuse what must not be written.
 package enum StorageRefusal {
+  /// Whether a write was refused in these words: then waiting does not mend it. A conflict with a number is a library's.
+  package static func isFinal(_ error: StorageError) -> Bool { error.code == .conflict && error.rawCode == nil }
+
   package static func fenced(_ what: String) -> StorageError {
     StorageError(
       .conflict, "\(what) was written by another instance that has the gathering now; this one's write is refused")

@@ -66,12 +66,14 @@ extension Episode {
     return copy
   }
 
+  package static let supersededReason = "superseded"
+
   /// The episode as it is kept where its condition has another open one: ended when it was last heard of.
   package var superseded: Episode {
     var copy = self
     copy.state = .ok
     copy.ended_at = max(since, max(fired_at ?? since, announced_at ?? since))
-    copy.end_reason = "superseded"
+    copy.end_reason = Self.supersededReason
     return copy
   }
 

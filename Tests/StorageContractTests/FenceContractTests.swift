@@ -70,6 +70,47 @@ struct FenceContractTests {
     await old.close()
   }
 
+  @Test(
+    "refuse an episode that begins in the name of a lower fence, open or ended, and its messages",
+    arguments: StoreKind.allCases)
+  func beginning(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    guard let another = fixture.another else { return }
+    let old = fixture.store
+    let new = try await another()
+    let unnamed = try await another()
+    try await old.raiseFence(to: 1)
+    _ = try await old.record(ended(episode("over", element: "/o")), queueing: [])
+    try await new.raiseFence(to: 2)
+    for (n, store) in [old, unnamed].enumerated() {
+      for round in 0..<2 {
+        let (open, over) = (episode("a\(n)"), ended(episode("b\(n)", element: "/b")))
+        let first = await code { _ = try await store.record(open, queueing: [entry("a\(n)\(round)")]) }
+        let second = await code { _ = try await store.record(over, queueing: [entry("b\(n)\(round)")]) }
+        #expect(first == .conflict && second == .conflict)
+      }
+      let silent = await code { _ = try await store.record(episode("c\(n)", element: "/c"), queueing: []) }
+      #expect(silent == .conflict)
+      // Nor does one come back to life that had ended before.
+      let revived = episode("over", element: "/o")
+      #expect(await code { _ = try await store.record(revived, queueing: [entry("o\(n)")]) } == .conflict)
+    }
+    for store in [old, new] { _ = try await store.rescue([], now: time()) }
+    #expect(try await new.episodes(reaction: nil, openOnly: true, limit: 9) == [])
+    #expect(try await new.queue(QueueQuery(limit: 9)) == [])
+    let counts = try await new.queueCounts(now: time())
+    #expect(counts.accepted == 0 && counts.imbalance == 0)
+    // Who has the fence opens what the others were refused.
+    #expect(try await new.record(episode("a"), queueing: [entry("1", key: "k")]) == 1)
+    #expect(try await new.record(episode("c", element: "/c"), queueing: []) == 0)
+    #expect(
+      Set(try await new.episodes(reaction: nil, openOnly: true, limit: 9)) == [
+        episode("a"), episode("c", element: "/c"),
+      ])
+    for store in [unnamed, new, old] { await store.close() }
+  }
+
   @Test("one condition has one open episode", arguments: StoreKind.allCases)
   func oneOpen(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()

@@ -172,23 +172,56 @@ extension SwitchedStore {
     await storage.close()
   }
 
-  @Test("an operation that fails for no known reason is tried five times, then set aside")
+  @Test("a sample that fails for no known reason is tried five times, then set aside")
   func poison() async throws {
     let bench = try JournalBench()
     let storage = try await bench.open()
     await bench.store.turn(.away)
-    for id in ["a", "b", "c"] { _ = try await storage.record(nil, queueing: [entry(id)]) }
+    for n in 1...3 {
+      try await storage.append([sample(n)])
+      _ = try await storage.record(nil, queueing: [entry("\(n)")])
+    }
     let tries = EventLog<Int>()
     await bench.store.refuse { what in
-      guard what == ["b"] else { return nil }
+      guard what == ["2"], tries.all.count < 5 else { return nil }
       tries.append(1)
-      return StorageError(.internalError, "a trap")
+      return StorageError(.internalError, "a trap", rawCode: 8000)
     }
     await bench.store.turn(.present)
     await storage.whenPresent(within: .seconds(20))
     #expect(tries.all.count == 5)
-    #expect(try await bench.queued() == ["a", "c"])
+    #expect(try await bench.stored() == [1, 3])
+    #expect(try await bench.queued() == ["1", "2", "3"])
     #expect(await storage.status.journal.refused == 1)
+    await storage.close()
+  }
+
+  @Test(
+    "a message waits for as long as the store fails for any reason but a refusal of our own",
+    arguments: [
+      StorageError(.internalError, "a trap", rawCode: 8000), StorageError(.corrupt, "a schema", rawCode: 121),
+      StorageError(.conflict, "somebody writes it now", rawCode: 112),
+    ])
+  func patience(_ error: StorageError) async throws {
+    let bench = try JournalBench()
+    let storage = try await bench.open()
+    await bench.store.turn(.away)
+    for id in ["a", "b", "c"] {
+      let (episode, entries) = firing(id)
+      _ = try await storage.record(episode, queueing: entries)
+    }
+    let tries = EventLog<Int>()
+    await bench.store.refuse { what in
+      guard what == ["b/0"], tries.all.count < 23 else { return nil }
+      tries.append(1)
+      return error
+    }
+    await bench.store.turn(.present)
+    await storage.whenPresent(within: .seconds(20))
+    #expect(tries.all.count == 23)
+    #expect(try await bench.queued() == ["a/0", "b/0", "c/0"])
+    #expect(Set(try await storage.episodes(reaction: nil, openOnly: true, limit: 9).map(\.id)) == ["a", "b", "c"])
+    #expect(await storage.status.journal.refused == 0)
     await storage.close()
   }
 

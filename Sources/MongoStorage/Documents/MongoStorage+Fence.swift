@@ -62,7 +62,8 @@ extension MongoStorage: FencedStorage {
 }
 
 extension MongoConnection {
-  fileprivate func knownFence() throws -> Int64 {
+  /// The highest that any handle has raised.
+  func knownFence() throws -> Int64 {
     let command = BSON {
       $0.string("find", Schema.meta)
       $0.document("filter") { $0.string("_id", "fence") }

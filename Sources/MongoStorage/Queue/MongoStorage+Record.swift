@@ -44,35 +44,27 @@ extension QueueSession {
 
   /// Stores the episode with the promise of its entries, and fulfils it.
   ///
-  /// The filter lets nobody write over what was written in the name of a higher fence: it finds nothing then, and the
-  /// insert that follows from it is refused by `_id`. Between the two another handle may have made the very episode: so
-  /// once more before it counts as refused.
+  /// An open episode carries the fence of who gathers (``MongoStorage/raiseFence(to:)`` writes it into each), so that one
+  /// filter decides. Any other, above all a new one, carries none that could refuse it: it is stored as unconfirmed and
+  /// counts only after ``confirm(_:id:)`` has asked for the store's highest fence.
   func record(_ episode: Episode, fence: Int64, _ documents: [BSON]) throws -> Int {
-    let number = memory.newToken()
     let body = try BSONEncoder().encode(episode)
-    let command = BSON { w in
-      w.string("findAndModify", QueueNames.episodes)
-      w.document("query") { w in
-        w.string("_id", episode.id)
-        w.document("fence") { w in w.document("$not") { $0.int("$gt", fence) } }
-      }
-      w.document("update") { w in
-        w.document("$set") { w in
-          EpisodeDocument.fields(episode, body: body, fence: fence, &w)
-          if !documents.isEmpty { Outbox.set(number, &w) }
-        }
-        if !documents.isEmpty { Outbox.push(documents, &w) }
-      }
-      w.bool("upsert", true)
-      w.bool("new", true)
-      w.document("fields") { $0.int32("outbox", 1) }
-    }
-    for isLast in [false, true] {
+    for isOpen in [true, false] {
+      let number = memory.newToken()
+      if !isOpen { try clear(episode.id) }
+      let command = Self.command(episode, body: body, fence: fence, documents, number: number, isOpen: isOpen)
       do {
         let reply = try connection.write(command)
+        guard let stored = reply["value"]?.documentValue else { throw BSONError.malformed }
+        if stored["unconfirmed"] != nil {
+          try memory.reached(.proposed)
+          guard try confirm(stored, id: episode.id) != .takenBack else {
+            throw StorageRefusal.fenced("the episode \(episode.id)")
+          }
+        }
         if documents.isEmpty { return 0 }
         // With what an earlier call left there, in its order.
-        let promised = try reply["value"]?.documentValue?["outbox"]?.arrayValue?.values().compactMap(\.documentValue)
+        let promised = try stored["outbox"]?.arrayValue?.values().compactMap(\.documentValue)
         let outbox = Outbox(
           collection: QueueNames.episodes, id: .string(episode.id), number: number, entries: promised ?? documents)
         let count = fulfil(outbox, at: .promised)
@@ -81,9 +73,39 @@ extension QueueSession {
         if error.message.contains("index: \(QueueNames.conditionIndex)") {
           throw StorageRefusal.secondOpenEpisode(episode.id)
         }
-        if isLast { throw StorageRefusal.fenced("the episode \(episode.id)") }
       }
     }
-    return 0
+    throw StorageRefusal.fenced("the episode \(episode.id)")
+  }
+
+  /// Stores an episode over the one that is open, or makes a new one; or (`isOpen` false) over one that is not open.
+  /// Where it finds neither, the insert that follows from it is refused by `_id`.
+  private static func command(
+    _ episode: Episode, body: BSON, fence: Int64, _ documents: [BSON], number: Int64, isOpen: Bool
+  ) -> BSON {
+    BSON { w in
+      w.string("findAndModify", QueueNames.episodes)
+      w.document("query") { w in
+        w.string("_id", episode.id)
+        w.document("fence") { w in w.document("$not") { $0.int("$gt", fence) } }
+        if isOpen { w.bool("open", true) } else { w.document("unfinished") { $0.bool("$exists", false) } }
+      }
+      w.document("update") { w in
+        w.document("$set") { w in
+          EpisodeDocument.fields(episode, body: body, fence: fence, &w)
+          if !documents.isEmpty { Outbox.set(number, &w) }
+          if !isOpen { EpisodeDocument.unconfirmed(number, hasOutbox: !documents.isEmpty, &w) }
+        }
+        if isOpen {
+          w.document("$setOnInsert") { EpisodeDocument.unconfirmed(number, hasOutbox: !documents.isEmpty, &$0) }
+        } else {
+          w.document("$unset") { $0.string("taken_back", "") }
+        }
+        if !documents.isEmpty { Outbox.push(documents, &w) }
+      }
+      w.bool("upsert", true)
+      w.bool("new", true)
+      w.document("fields", EpisodeDocument.promise)
+    }
   }
 }

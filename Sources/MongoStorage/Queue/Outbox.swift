@@ -13,6 +13,9 @@ internal import Storage
 ///   each handle, once a second while it claims, and with each rescue) puts in what is missing;
 /// - before the fields are gone: the same, and finds each entry there by its `_id` or key.
 ///
+/// The promise of an episode that nobody had stored before counts only once it is confirmed
+/// (``QueueSession/confirm(_:id:)``).
+///
 /// Two that fulfil one promise at once do the same insert; each entry is there once, by `_id` and by the unique key. A
 /// promise that is added to another one keeps the other's entries (`$push`) and changes the number, so that who has
 /// fulfilled the first only does not strike out both. An entry that was delivered meanwhile is still there: it is
@@ -99,19 +102,27 @@ extension QueueSession {
       let command = BSON { w in
         w.string("find", collection)
         w.document("filter") { $0.bool("unfinished", true) }
-        w.document("projection") { w in for field in ["outbox", "outbox_number"] { w.int32(field, 1) } }
+        w.document("projection", EpisodeDocument.promise)
         w.int("limit", Self.outboxBound)
       }
       for document in try connection.find(command, limit: Self.outboxBound) {
-        guard let outbox = try Outbox(document, in: collection) else { continue }
+        let promised = (try? document["outbox"]?.arrayValue?.values().count) ?? 0
         do {
+          if collection == QueueNames.episodes, document["unconfirmed"] != nil, let id = document["_id"]?.stringValue {
+            // The promise was made in the name of one that may have lost the gathering.
+            if try confirm(document, id: id) == .takenBack {
+              logger.notice("an episode was taken back: another instance has the gathering now")
+              continue
+            }
+          }
+          guard let outbox = try Outbox(document, in: collection) else { continue }
           count += try finish(outbox)
         } catch let error as MongoFailure where error.isFinal {
           // One that the store refuses must not keep the others back.
           logger.error(
             "messages that were promised are refused by the store",
             metadata: [
-              "notification.count": "\(outbox.entries.count)", "store.collection": "\(collection)",
+              "notification.count": "\(promised)", "store.collection": "\(collection)",
               "error": "\(error)",
             ])
         }

@@ -83,6 +83,8 @@ package final class QueueMemory: Sendable {
 
 /// The points between two commands of one operation, at which a process may end.
 package enum QueueStep: String, Sendable, Hashable, CaseIterable {
+  /// A new episode is stored, and whether its writer still has the gathering was not looked at.
+  case proposed
   /// The episode or the outbox is stored, its entries are not in the queue yet.
   case promised
   /// The lease is settled and its alternates are promised, not in the queue yet.
