@@ -201,7 +201,7 @@ package actor JournaledStorage {
 
   /// Where the store takes longer for an operation than the next one takes to come, the journal would never be empty:
   /// what comes while its last is brought there is held up, at most for ``Configuration/patience``.
-  private func waitForTheLast() async {
+  func waitForTheLast() async {
     if mode == .replaying, isAtTheLast { await whenPresent(within: configuration.patience) }
   }
 

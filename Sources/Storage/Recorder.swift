@@ -194,6 +194,8 @@ package actor Recorder {
   /// Appends the oldest that wait, but for what the roll-ups hold back: that waits on and holds up nothing else.
   /// - Returns: false when the store failed, or all were held back.
   private func appendNext() async -> Bool {
+    // Before its turn: the journal's last needs a turn, too.
+    await journaled?.waitForTheLast()
     await begin()
     defer { end() }
     // Others may have emptied it meanwhile.
