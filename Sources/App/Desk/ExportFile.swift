@@ -4,60 +4,129 @@ package import Model
 internal import Threads
 
 /// A file that an export is written to: it stands under its name only when it is whole, mode 0600. Without a path it is
-/// standard output.
+/// standard output; a device, a pipe or a socket is written to as it is, and never replaced.
 package final class ExportFile: Sendable {
-  private let path: String?
+  /// Where a whole file is to stand; nil: it is written straight into ``descriptor``.
+  private let destination: String?
+  private let name: String
   private let temporary: String
   private let descriptor: Int32
+  private let isOpen: Locked<Bool>
   /// Writing waits for the disk: not in the cooperative pool.
   private let pool = BlockingPool(named: "export", threads: 1, queueLimit: 4)
 
-  package init(_ path: String?) throws(OperationError) {
-    self.path = path
+  /// Waits for a reader where `path` is a named pipe.
+  package init(_ path: String?) async throws(OperationError) {
+    name = path ?? "the output"
     guard let path else {
-      temporary = ""
-      descriptor = STDOUT_FILENO
+      (destination, temporary, descriptor, isOpen) = (nil, "", STDOUT_FILENO, Locked(false))
       return
     }
-    temporary = "\(path).\(getpid()).new"
-    unlink(temporary)
-    descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard descriptor >= 0 else {
-      throw OperationError(.failed, "\(path) cannot be written: \(String(cString: strerror(errno)))")
+    do {
+      let place = try await pool.run { try ExportFile.open(path) }
+      (destination, temporary, descriptor) = (place.destination, place.temporary, place.descriptor)
+      isOpen = Locked(true)
+    } catch {
+      pool.stop()
+      throw (error as? OperationError) ?? OperationError(.failed, "\(path) cannot be written: \(error)")
     }
   }
 
+  private struct Place: Sendable {
+    var destination: String?
+    var temporary = ""
+    var descriptor: Int32
+  }
+
+  private static func open(_ path: String) throws(OperationError) -> Place {
+    let place: Place
+    if let destination = try replaceable(path) {
+      let temporary = "\(destination).\(getpid()).new"
+      unlink(temporary)
+      let descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+      place = Place(destination: destination, temporary: temporary, descriptor: descriptor)
+    } else {
+      place = Place(destination: nil, descriptor: Glibc.open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY))
+    }
+    guard place.descriptor >= 0 else { throw failure(path, errno) }
+    return place
+  }
+
+  /// The name that a whole file may be given, behind all symbolic links: an ordinary file's, or one that is free.
+  /// nil: `path` is something else, such as a device, or a file that only a descriptor leads to.
+  private static func replaceable(_ path: String) throws(OperationError) -> String? {
+    var status = stat()
+    if stat(path, &status) == 0 {
+      guard status.st_mode & S_IFMT == S_IFREG else { return nil }
+      guard let real = realpath(path, nil) else { return nil }
+      defer { free(real) }
+      var found = stat()
+      // /dev/stdout and the like: their names may lead nowhere, or to another file by now.
+      guard stat(real, &found) == 0, found.st_dev == status.st_dev, found.st_ino == status.st_ino else { return nil }
+      return String(cString: real)
+    }
+    // Nothing is there, or a link to nothing: the file it names is made.
+    var next = path
+    for _ in 0..<linkBound {
+      guard lstat(next, &status) == 0, status.st_mode & S_IFMT == S_IFLNK else { return next }
+      guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: next) else { return next }
+      let folder = (next as NSString).deletingLastPathComponent
+      next = target.hasPrefix("/") || folder.isEmpty ? target : folder + "/" + target
+    }
+    throw OperationError(.failed, "\(path) cannot be written: its symbolic links lead to one another")
+  }
+  /// Links that are followed, as many as Linux follows.
+  private static let linkBound = 40
+
   package func write(_ bytes: [UInt8]) async throws {
-    let (descriptor, name) = (descriptor, path ?? "the output")
+    let (descriptor, name) = (descriptor, name)
     try await pool.run { try Self.write(bytes, to: descriptor, name) }
   }
 
   /// Makes the file durable and gives it its name.
   package func finish() async throws {
     defer { pool.stop() }
-    guard let path else { return }
-    let (descriptor, temporary) = (descriptor, temporary)
+    guard takeOpen() else { return }
+    let (descriptor, temporary, destination, name) = (descriptor, temporary, destination, name)
     try await pool.run {
-      guard fsync(descriptor) == 0, close(descriptor) == 0, rename(temporary, path) == 0 else {
-        let reason = String(cString: strerror(errno))
-        unlink(temporary)
-        throw OperationError(.failed, "\(path) cannot be written: \(reason)")
-      }
-      let folder = (path as NSString).deletingLastPathComponent
-      let handle = open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-      if handle >= 0 {
-        fsync(handle)
-        close(handle)
+      do {
+        // A device or a pipe cannot be synced, and that is no failure.
+        let isSynced = fsync(descriptor) == 0 || destination == nil && [EINVAL, EROFS, ENOTSUP].contains(errno)
+        let failure: Int32? = isSynced ? nil : errno
+        guard close(descriptor) == 0, failure == nil else { throw Self.failure(name, failure ?? errno) }
+        guard let destination else { return }
+        guard rename(temporary, destination) == 0 else { throw Self.failure(name, errno) }
+        let folder = (destination as NSString).deletingLastPathComponent
+        let handle = Glibc.open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if handle >= 0 {
+          fsync(handle)
+          close(handle)
+        }
+      } catch {
+        if destination != nil { unlink(temporary) }
+        throw error
       }
     }
+  }
+
+  private static func failure(_ name: String, _ code: Int32) -> OperationError {
+    OperationError(.failed, "\(name) cannot be written: \(String(cString: strerror(code)))")
   }
 
   /// Leaves nothing behind.
   package func abandon() {
     pool.stop()
-    guard path != nil else { return }
+    guard takeOpen() else { return }
     close(descriptor)
-    unlink(temporary)
+    if destination != nil { unlink(temporary) }
+  }
+
+  /// Whether the descriptor is still to be closed; whoever is told so closes it.
+  private func takeOpen() -> Bool {
+    isOpen.withLock { isOpen in
+      defer { isOpen = false }
+      return isOpen
+    }
   }
 
   private static func write(_ bytes: [UInt8], to descriptor: Int32, _ name: String) throws {

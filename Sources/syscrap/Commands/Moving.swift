@@ -19,7 +19,7 @@ struct ExportCommand: AsyncParsableCommand {
     }
     let storage = try await Stores.open(configuration, logger: Logger.silent)
     let output: ExportFile
-    do { output = try ExportFile(file == "-" ? nil : file) } catch {
+    do { output = try await ExportFile(file == "-" ? nil : file) } catch {
       await storage.close()
       throw error
     }
