@@ -62,6 +62,7 @@ package final class MongoStorage: Storage {
     }
     MongoLibrary.start(logger: logger)
     let address = try MongoAddress(configuration.uri, username: configuration.username, password: password)
+    try address.checkFiles()
     let storage = try MongoStorage(address, threads: configuration.threads, logger: logger)
     do {
       try await storage.pool.run("opening the store") { _ in }

@@ -58,6 +58,22 @@ struct ServiceClient: Sendable {
     try await call("GET", path, query: query, body: nil)
   }
 
+  /// What the service says is wrong with its store, such as since when it is away; nil: nothing.
+  func storeTrouble() async throws -> String? {
+    var request = HTTPRequest(url: base + "/readyz")
+    request.unixSocket = unixSocket
+    request.replyLimit = Self.replyLimit
+    request.deadlines.total = .seconds(30)
+    let reply: HTTPReply
+    do {
+      reply = try await engine.perform(request)
+    } catch {
+      throw Ending(Exit.notFound, "the service did not answer: \(error.message)")
+    }
+    guard let found = (try? Value(json: reply.body))?["checks"]?["store"]?.text, found != "ok" else { return nil }
+    return found
+  }
+
   func post(_ path: [String], query: [(String, String)] = [], body: Value = [:]) async throws -> Value {
     try await call("POST", path, query: query, body: body)
   }

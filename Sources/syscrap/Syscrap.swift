@@ -2,6 +2,7 @@ internal import App
 internal import ArgumentParser
 internal import Glibc
 internal import Model
+internal import Storage
 
 @main
 struct Syscrap: AsyncParsableCommand {
@@ -43,6 +44,10 @@ struct Syscrap: AsyncParsableCommand {
       return ending.code
     } catch let error as OperationError {
       let ending = Ending(error)
+      Print.message(ending.message ?? "")
+      return ending.code
+    } catch let error as StorageError {
+      let ending = Ending(OperationError(store: error))
       Print.message(ending.message ?? "")
       return ending.code
     } catch {

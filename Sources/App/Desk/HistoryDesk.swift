@@ -42,8 +42,10 @@ package struct HistoryDesk: Sendable {
       return found.map(\.document)
     } catch let error as OperationError {
       throw error
+    } catch let error as StorageError {
+      throw OperationError(store: error)
     } catch {
-      throw OperationError(.failed, "the store: \((error as? StorageError)?.message ?? "\(error)")")
+      throw OperationError(.failed, "the store: \(error)")
     }
   }
 
@@ -80,36 +82,61 @@ package struct HistoryDesk: Sendable {
     }
   }
 
+  /// One type's part of the window.
+  private struct Candidate {
+    var type: SampleType
+    var samples: [Sample]
+    /// More than the limit: its beginning is not seen.
+    var isCut: Bool
+
+    /// A sample stands for so much time from its own on; nothing is known of a lone bucket but that an hour is long for it.
+    var length: Double {
+      HistoryDesk.length(type) ?? (type == .variable && samples.count < 2 ? 3600 : HistoryDesk.spacing(samples))
+    }
+  }
+
   /// The finest type that is whole from `since` on: it fits into the limit and either begins about there, or
   /// begins where the coarser ones begin. Of nothing else there are events.
+  ///
+  /// A bucket begins before what is in it. So one that begins at `since` says nothing of how far back the series goes; an
+  /// earlier bucket does.
   private func finest(_ request: HistoryRequest, _ window: Window) async throws(StorageError) -> [Sample] {
     // What is kept for just as long as is asked for begins a little later.
     let slack = max(0, (window.until ?? now()).timeIntervalSince(window.since) / 20)
-    var candidates: [(type: SampleType, samples: [Sample], reaches: Bool)] = []
+    var candidates: [Candidate] = []
     for type in [SampleType.realTime, .variable, .hour, .day] {
-      let found = try await samples(request, type, window)
-      let isCut = found.count >= window.limit
-      var reaches = false
-      if !isCut, let first = found.first?.at {
-        reaches = first <= window.since.addingTimeInterval(max(2 * Self.spacing(found), slack))
+      let candidate = try await part(request, type, window)
+      guard let first = candidate.samples.first?.at else { continue }
+      candidates.append(candidate)
+      guard !candidate.isCut else { continue }
+      var earlier = min(window.since, first)
+      if type == .variable { earlier.addTimeInterval(-candidate.length) }
+      if try await !storage.samples(query(request, type, since: nil, until: earlier, limit: 1)).isEmpty {
+        return candidate.samples
       }
-      if !isCut, !found.isEmpty, !reaches {
-        reaches = try await !storage.samples(query(request, type, since: nil, until: window.since, limit: 1)).isEmpty
+      if first <= window.since.addingTimeInterval(max(2 * Self.spacing(candidate.samples), slack)) {
+        if type == .realTime { return candidate.samples }
+        break
       }
-      if reaches { return found }
-      if !found.isEmpty { candidates.append((type, found, !isCut)) }
     }
     // Everything is younger than `since`: a coarser bucket begins before the first sample in it, by its length at most.
-    for (index, candidate) in candidates.enumerated() where candidate.reaches {
+    for (index, candidate) in candidates.enumerated() where !candidate.isCut {
       guard let begin = candidate.samples.first?.at else { continue }
       let isEarliest = candidates[(index + 1)...].allSatisfy { other in
         guard let first = other.samples.first?.at else { return true }
-        return begin <= first.addingTimeInterval(Self.length(other.type) ?? Self.spacing(other.samples))
+        return begin <= first.addingTimeInterval(other.length)
       }
       if isEarliest { return candidate.samples }
     }
     if let last = candidates.last { return last.samples }
     return try await samples(request, .event, window)
+  }
+
+  private func part(
+    _ request: HistoryRequest, _ type: SampleType, _ window: Window
+  ) async throws(StorageError) -> Candidate {
+    let found = try await samples(request, type, window)
+    return Candidate(type: type, samples: found, isCut: found.count >= window.limit)
   }
 
   /// The shortest distance between two samples, 5 minutes where there is only one: a bucket's length.

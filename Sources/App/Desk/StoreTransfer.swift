@@ -164,7 +164,7 @@ package enum StoreTransfer {
   private static func failure(_ error: any Error) -> OperationError {
     switch error {
     case let error as OperationError: error
-    case let error as StorageError: OperationError(.failed, "the store: \(error.message)")
+    case let error as StorageError: OperationError(store: error)
     default: OperationError(.failed, "\(error)")
     }
   }

@@ -1,5 +1,5 @@
 internal import CMongoC
-internal import Storage
+package import Storage
 
 /// What went wrong with one command, with MongoDB's own number.
 ///
@@ -67,8 +67,9 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
   /// - Parameters:
   ///   - doing: what was tried, in a person's words.
   ///   - place: the store, without anything secret.
-  func storageError(doing: String, place: String) -> StorageError {
-    let (code, advice) = meaning
+  ///   - replicaSet: the set's name that the address asks for.
+  func storageError(doing: String, place: String, replicaSet: String? = nil) -> StorageError {
+    let (code, advice) = isUnreachable ? (.unavailable, selectionAdvice(replicaSet)) : meaning
     return StorageError(code, "\(doing) in \(place): \(message)\(advice)", rawCode: Int(self.code))
   }
 
@@ -80,7 +81,6 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
         "; check store_username, the password and authSource in the address, and that the user may read and write there"
       )
     }
-    if isUnreachable { return (.unavailable, selectionAdvice) }
     if isNetwork { return (.unavailable, "") }
     if isWriteConcern { return (.unavailable, "; it is not yet safe on a majority of the servers") }
     guard isServer else { return (domain == UInt32(MONGOC_ERROR_BSON.rawValue) ? .internalError : .unavailable, "") }
@@ -91,19 +91,28 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case 8 where message.contains("No space left"): return (.full, "; make room on the database server's disk")
     // MaxTimeMSExpired, network, stepping down, not primary, shutting down, snapshot and lock time-outs; 112 and 246:
     // others write the same at this moment, and the next try finds them done.
-    case 6, 7, 24, 43, 50, 63, 64, 79, 89, 91, 100, 112, 133, 134, 150, 189, 202, 234, 237, 246, 251, 262, 317, 358,
-      9001,
+    case 6, 7, 24, 43, 50, 63, 64, 79, 89, 91, 100, 112, 133, 134, 150, 189, 202, 234, 237, 246, 251, 262, 317, 358, 9001,
       10058, 10107, 11600, 11602, 13388, 13435, 13436, 13475:
       return (.unavailable, "")
+    // DatabaseDifferCase.
+    case 13297:
+      return (
+        .corrupt,
+        "; upper and lower case count in the database's name: write it in the address as the server has it, or take another"
+      )
     case 85, 86, 67, 121, 10334, 17280: return (.corrupt, "")
     default: return (.internalError, "")
     }
   }
 
-  private var selectionAdvice: String {
+  private func selectionAdvice(_ replicaSet: String?) -> String {
     let text = message.lowercased()
     if text.contains("certificate") || text.contains("tls") {
       return "; check tlsCAFile in the address and the server's certificate"
+    }
+    // A server of another set, or of none, is passed over without a word.
+    if let replicaSet {
+      return "; is mongod running, is the address right, and is \(replicaSet) the name of the replica set there?"
     }
     return "; is mongod running, and is the address right?"
   }
@@ -112,6 +121,13 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
 /// Error codes of the server that more than one file names.
 enum MongoCodes {
   static let duplicateKey: Int32 = 11000
+}
+
+extension MongoStorage {
+  /// Whether the servers refused the user: the name, the password, or what they allow.
+  package static func refusesUser(_ error: StorageError) -> Bool {
+    error.code == .unavailable && MongoFailure.isRefusal(error)
+  }
 }
 
 extension MongoFailure {

@@ -8,8 +8,9 @@ enum MongoLibrary {
   private static let logger = Locked<Logger?>(nil)
 
   private static let isStarted: Bool = {
-    mongoc_init()
+    // What it says while it starts is for the log, too: a command's own output stays clean.
     silence()
+    mongoc_init()
     return true
   }()
 

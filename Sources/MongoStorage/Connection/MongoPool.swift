@@ -110,16 +110,17 @@ final class MongoPool: Sendable {
       try prepared(connection)
       return .success(try body(connection))
     } catch {
-      let failure = Self.storageError(error, doing: doing, place: address.place)
+      let failure = Self.storageError(error, doing: doing, address)
       metrics.errors(failure.code.rawValue)
       return .failure(failure)
     }
   }
 
-  static func storageError(_ error: any Error, doing: String, place: String) -> StorageError {
-    switch error {
+  static func storageError(_ error: any Error, doing: String, _ address: MongoAddress) -> StorageError {
+    let place = address.place
+    return switch error {
     case let error as StorageError: error
-    case let failure as MongoFailure: failure.storageError(doing: doing, place: place)
+    case let failure as MongoFailure: failure.storageError(doing: doing, place: place, replicaSet: address.replicaSet)
     case is BSONError, is DecodingError, is EncodingError:
       StorageError(.corrupt, "\(doing) in \(place): a document cannot be read: \(error)")
     default: StorageError(.internalError, "\(doing) in \(place): \(error)")

@@ -23,6 +23,8 @@ final class DocumentChanges: Sendable {
     var looks: UInt64 = 0
     var lastLook: UInt64 = 0
     var isWatching = false
+    /// A stream was open once, and that was said.
+    var hasWatched = false
     var isClosed = false
     var watcher: DocumentWatcher?
   }
@@ -46,10 +48,13 @@ final class DocumentChanges: Sendable {
 
   /// The watcher begins or ends; between the two something may have been missed.
   func watching(_ isWatching: Bool) {
-    state.withLock {
-      $0.isWatching = isWatching
-      $0.mark += 1
+    let isFirst = state.withLock { state in
+      state.isWatching = isWatching
+      state.mark += 1
+      defer { if isWatching { state.hasWatched = true } }
+      return isWatching && !state.hasWatched
     }
+    if isFirst { logger.info("documents are followed through a change stream") }
   }
 
   func revision() async throws(StorageError) -> Int64 {

@@ -24,7 +24,9 @@ extension MongoStorage {
       let schema = try Schema.storedVersion(connection) ?? 0
       var facts: [String: Value] = [
         "store": "mongodb", "durable": true, "place": .string(place), "version": .string(found.version),
-        "deployment": .string(found.kind.rawValue), "change_streams": .bool(isWatching), "schema": .int(schema),
+        "deployment": .string(found.kind.rawValue), "change_streams": .bool(found.hasChangeStreams),
+        // Whether this very handle follows one now: it begins with the first question for a revision.
+        "watching": .bool(isWatching), "schema": .int(schema),
       ]
       // Compressed, as it lies on the disk, indexes included.
       let data = statistics["storageSize"]?.int64Value ?? 0

@@ -67,12 +67,23 @@ struct HistoryCommand: AsyncParsableCommand {
 
   private func moment(_ text: String, _ option: String) throws -> HistoryRequest.Moment {
     guard let moment = HistoryRequest.Moment(text) else {
+      if Self.isTooLong(text) {
+        let days = DurationText.longest.components.seconds / 86_400
+        throw Ending(Exit.usage, "\(option) goes back \(days)d (100 years) at most, not '\(Terminal.safe(text))'")
+      }
       throw Ending(
         Exit.usage,
         "\(option) takes a length of time such as 10m, 1h or 2d, or an instant such as 2026-11-21T08:00:00Z, not "
           + "'\(Terminal.safe(text))'")
     }
     return moment
+  }
+
+  /// Whether it is a length of time such as 99999d that is only longer than any that is understood: with another count it
+  /// would be taken.
+  private static func isTooLong(_ text: String) -> Bool {
+    guard text.utf8.count <= 32, text.first?.isASCII == true, text.first?.isNumber == true else { return false }
+    return DurationText.parse("1" + text.drop { $0.isASCII && $0.isNumber }) != nil
   }
 
   private var query: [(String, String)] {

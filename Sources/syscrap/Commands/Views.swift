@@ -138,7 +138,12 @@ struct Top: AsyncParsableCommand {
     try await Watching.every(2, isOn: watch) {
       let fleet = try await client.get(["fleet"])
       if format.output == .json { return fleet.json(indent: 2) }
-      return FleetView.text(fleet.elements ?? [], on: terminal)
+      let rows = fleet.elements ?? []
+      // Without its store a service that was started meanwhile knows of no target: that is not none.
+      if rows.isEmpty, let trouble = try await client.storeTrouble() {
+        return "no targets are known: \(Terminal.safe(trouble))"
+      }
+      return FleetView.text(rows, on: terminal)
     }
   }
 }
