@@ -69,7 +69,7 @@ extension MongoSuite {
       var last = try await store.documentRevision()
       #expect(try await store.documentRevision() == last)
       if kind != .standalone {
-        #expect(try await eventually(within: .seconds(10)) { try await store.check()["change_streams"] == true })
+        #expect(try await eventually(within: .seconds(10)) { try await store.check()["watching"] == true })
       }
       for edit in [
         "db.targets.insert_one({'target': 'b'})", "db.targets.update_one({'target': 'b'}, {'$set': {'port': 23}})",
@@ -213,7 +213,7 @@ extension MongoSuite {
       let server = try await MongoServer.start(.replicaSet(1))
       let store = try await openMongo(server, "live", options: ["serverSelectionTimeoutMS=500"])
       _ = try await store.documentRevision()
-      #expect(try await eventually(within: .seconds(10)) { try await store.check()["change_streams"] == true })
+      #expect(try await eventually(within: .seconds(10)) { try await store.check()["watching"] == true })
       let before = try await store.documentRevision()
       await server.kill()
       _ = await failure { _ = try await store.check() }
@@ -224,7 +224,7 @@ extension MongoSuite {
         try await eventually(within: .seconds(20)) {
           (try? await store.documentRevision()).map { $0 > before } ?? false
         })
-      #expect(try await eventually(within: .seconds(20)) { (try? await store.check())?["change_streams"] == true })
+      #expect(try await eventually(within: .seconds(20)) { (try? await store.check())?["watching"] == true })
       await store.close()
       await server.end()
     }

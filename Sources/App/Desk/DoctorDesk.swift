@@ -104,7 +104,9 @@ package enum DoctorDesk {
     do throws(StorageError) {
       let storage = try await Stores.open(
         configuration, logger: Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() })
-      let facts = try await storage.check()
+      var facts = try await storage.check()
+      // This handle asks once and goes; whether a service watches is in that service's log.
+      facts["watching"] = nil
       let targets = try await storage.documents(.targets)
       var more: [Finding] = []
       if let mongo = storage as? MongoStorage { more.append(clocks(try await mongo.clockDifference())) }

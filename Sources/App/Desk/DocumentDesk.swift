@@ -192,7 +192,7 @@ package struct DocumentDesk: Sendable {
     do {
       return try await work()
     } catch {
-      throw OperationError(.failed, "the store: \(error.message)")
+      throw OperationError(store: error)
     }
   }
 }
