@@ -32,6 +32,7 @@ enum PageHTML {
         <h2 id="fleet-title">Fleet</h2>
         <p id="empty" hidden>No targets yet. Add one with <code>syscrap apply -f FILE</code> or
         <code>syscrap quick user@host</code>.</p>
+        <p id="unknown" hidden></p>
         <div id="tools" class="tools" hidden>
           <label>Filter <input id="filter" type="search" placeholder="name or state ( / )" autocomplete="off"
           spellcheck="false"></label>

@@ -224,7 +224,9 @@ enum PageScript {
       byId("fleet").hidden = shown.length === 0;
       byId("none").hidden = all.length === 0 || shown.length !== 0;
       byId("tools").hidden = all.length === 0;
-      byId("empty").hidden = all.length !== 0;
+      byId("empty").hidden = all.length !== 0 || storeTrouble !== "";
+      byId("unknown").hidden = all.length !== 0 || storeTrouble === "";
+      text("unknown", "No targets are known: " + storeTrouble);
       for (const button of document.querySelectorAll("[data-show]")) {
         button.setAttribute("aria-pressed", String(button.dataset.show === view.show));
         button.firstElementChild.textContent = all.filter(kinds[button.dataset.show]).length;
@@ -247,6 +249,20 @@ enum PageScript {
     let meanwhile = null;
     function take(change) { change(); if (meanwhile) meanwhile.push(change); redraw(); }
 
+    // Without its store a service that was started meanwhile knows of no target: that is not none.
+    let storeTrouble = "";
+    let asking = 0;
+    async function askForTrouble() {
+      clearTimeout(asking);
+      storeTrouble = "";
+      if (rows.size > 0) return;
+      const answer = await fetch("/readyz", { credentials: "same-origin" });
+      const store = ((await answer.json()).checks || {}).store || "ok";
+      storeTrouble = store === "ok" ? "" : String(store);
+      // Nothing says when it is back but the rows that come then; without any it is asked again.
+      if (storeTrouble) asking = setTimeout(() => askForTrouble().then(redraw, () => {}), 10000);
+    }
+
     async function load() {
       meanwhile = [];
       const answer = await fetch("/api/v1/fleet", { credentials: "same-origin" });
@@ -263,6 +279,7 @@ enum PageScript {
       for (const row of list) rows.set(row.target, row);
       for (const change of meanwhile || []) change();
       meanwhile = null;
+      await askForTrouble().catch(() => {});
       draw();
       return true;
     }
