@@ -98,6 +98,12 @@ package struct QueueWorker: Sendable {
   package func deliverNext() async throws -> Bool {
     let found = try await context.storage.claim(owner: owner, now: context.now(), lease: context.lease)
     guard let lease = found else { return false }
+    await deliver(lease)
+    return true
+  }
+
+  /// Delivers one message, or gives it up.
+  package func deliver(_ lease: QueueLease) async {
     let stop = Doorbell()
     // A task of its own, awaited right here: cancelling the worker must neither break a delivery off at once nor keep
     // its outcome from being recorded. `stop` tells it that it was asked to end.
@@ -107,12 +113,19 @@ package struct QueueWorker: Sendable {
     } onCancel: {
       stop.ring()
     }
-    return true
   }
 
   /// From the lease to its settlement.
   private func handle(_ lease: QueueLease, stop: Doorbell) async {
     let entry = lease.entry
+    if let problem = lease.problem {
+      await context.report(
+        Problem(
+          .warning, kind: "notifications", id: entry.id, path: "", reason: problem,
+          hint: "correct the program that inserts it"))
+      let verdict = DeliveryVerdict(settlement: .dead(answer: problem), handsOn: false, result: "gave_up")
+      return await settle(lease, verdict, adding: [], channel: nil, stop: stop)
+    }
     if DeliveryVerdict.isPoisonous(entry) {
       await settle(lease, quarantine(entry), adding: [], channel: nil, stop: stop)
       return
@@ -256,7 +269,13 @@ package struct QueueWorker: Sendable {
     case .notice where MessageIdentity(entry) != nil: return
     default: break
     }
-    let name = channel.map { "channel \($0)" } ?? "messages of type \(PlainText.line(entry.type, limit: 40))"
+    let type = entry.type.isEmpty ? "no type" : "type \(PlainText.line(entry.type, limit: 40))"
+    let name = channel.map { "channel \($0)" } ?? "messages of \(type)"
+    let commands = """
+      It is kept for 30 days:
+        syscrap queue show \(PlainText.shellWord(entry.id))
+        syscrap queue retry \(PlainText.shellWord(entry.id))
+      """
     await context.notice(
       Notice(
         source: name,
@@ -266,9 +285,7 @@ package struct QueueWorker: Sendable {
           About:    \(PlainText.line(entry.kind, limit: 40)) of \(PlainText.line(entry.reaction, limit: 200)) on \
           \(PlainText.line(entry.target, limit: 200))
           To:       \(PlainText.line(entry.recipient ?? "", limit: 200))
-          It is kept for 30 days:
-            syscrap queue show \(PlainText.shellWord(entry.id))
-            syscrap queue retry \(PlainText.shellWord(entry.id))
+          \(entry.id.isEmpty ? "Its _id has no words; it is found in the store by hand." : commands)
           """,
         severity: entry.severity ?? .warning, dedupeKey: "dead letter"))
   }

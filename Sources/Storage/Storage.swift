@@ -159,9 +159,13 @@ package struct QueueLease: Sendable, Hashable {
   }
   package var entry: QueueEntry
   package var predecessor: Predecessor
-  package init(entry: QueueEntry, predecessor: Predecessor = .none) {
+  /// Why nobody can deliver it, in a person's words: another program wrote what makes no sense. Whoever claimed it gives
+  /// it up and says so. nil: all is well.
+  package var problem: String?
+  package init(entry: QueueEntry, predecessor: Predecessor = .none, problem: String? = nil) {
     self.entry = entry
     self.predecessor = predecessor
+    self.problem = problem
   }
 }
 

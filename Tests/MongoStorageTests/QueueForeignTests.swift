@@ -79,7 +79,7 @@ struct QueueForeignTests {
     await store.close()
   }
 
-  @Test("become dead with a reason where they make no sense, and hold nobody up")
+  @Test("are handed out with the reason where they make no sense, to be given up, and hold nobody up")
   func malformed() async throws {
     let stage = QueueStage(try await MongoServer.shared())
     let store = try await stage.open()
@@ -179,19 +179,86 @@ struct QueueForeignTests {
     await store.close()
   }
 
-  @Test("with an `_id` of another type are ended in place")
-  func oddID() async throws {
+  @Test("with a state of their own are given up though the taking in has put it right, and go out after a retry")
+  func ownState() async throws {
     let stage = QueueStage(try await MongoServer.shared())
     let store = try await stage.open()
     try await store.put(
+      bare("n1") { w in
+        w.string("type", "email")
+        w.string("state", "new")
+        w.document("payload") { _ in }
+      })
+    // Taken in by one process, claimed by another.
+    _ = try await store.rescue([], now: instant(1))
+    #expect(try await store.queueEntry(id: "n1")?.state == .pending)
+    let other = try await stage.open()
+    let lease = try #require(try await other.claim(owner: "w", now: instant(2), lease: .seconds(60)))
+    let problem = try #require(lease.problem)
+    #expect(problem.hasPrefix("not a message that can be delivered: `state` has to be absent"))
+    #expect(try await other.settle(lease, as: .dead(answer: problem), now: instant(3), adding: []))
+    #expect(try await store.retry(id: "n1", now: instant(4)))
+    #expect(try await store.deliverAll(now: instant(5)) == ["n1"])
+    #expect(try await store.queueCounts(now: instant(6)).imbalance == 0)
+    await store.close()
+    await other.close()
+  }
+
+  @Test(
+    "with a number for an `_id` go by its digits, for delivery, retry and drop",
+    arguments: [
+      (BSONValue.int32(7), "7"), (.int64(-7), "-7"), (.double(7), "7"), (.double(1.5), "1.5"),
+      (.int64(.max), "9223372036854775807"),
+    ])
+  func numberID(id: BSONValue, text: String) async throws {
+    let stage = QueueStage(try await MongoServer.shared())
+    let store = try await stage.open()
+    for id in [id, .string("x"), .bool(true)] {
+      try await store.put(
+        BSON { w in
+          w.value("_id", id)
+          w.string("type", "email")
+          w.document("payload") { _ in }
+        })
+    }
+    #expect(try await Set(store.deliverAll(now: instant(1))) == [text, "x"])
+    #expect(try await store.queueEntry(id: text)?.state == .delivered)
+    try await store.put(
       BSON { w in
-        w.int("_id", 5)
+        w.value("_id", id == .int32(7) ? .int64(8) : .int32(8))
         w.string("type", "email")
         w.document("payload") { _ in }
       })
+    _ = try await store.rescue([], now: instant(2))
+    #expect(try await store.drop(id: "8", reason: "not needed", now: instant(2)))
+    #expect(try await store.queueEntry(id: "8")?.state == .dead)
+    #expect(try await store.queueEntry(id: "8.0") == nil)
+    #expect(try await store.queueEntry(id: "08") == nil)
+    #expect(try await store.retry(id: "8", now: instant(3)))
+    #expect(try await store.deliverAll(now: instant(4)) == ["8"])
+    #expect(try await store.queueCounts(now: instant(5)).imbalance == 0)
+    await store.close()
+  }
+
+  @Test("with an `_id` that has no words are given up, and nobody gets them by an empty id")
+  func oddID() async throws {
+    let stage = QueueStage(try await MongoServer.shared())
+    let store = try await stage.open()
+    for id in [BSONValue.document(BSON { $0.int("a", 1) }), .binary(subtype: 0, [1]), .double(.infinity), .string("")] {
+      try await store.put(
+        BSON { w in
+          w.value("_id", id)
+          w.string("type", "email")
+          w.document("payload") { _ in }
+        })
+    }
     #expect(try await store.deliverAll(now: instant(5)) == [])
     let dead = try await store.queue(QueueQuery(states: [.dead]))
-    #expect(dead.map { $0.attempts.last?.answer.contains("`_id`") } == [true])
+    #expect(dead.count == 4)
+    #expect(dead.allSatisfy { $0.attempts.last?.answer.contains("`_id` has to be text") == true })
+    #expect(try await store.queueEntry(id: "") == nil)
+    #expect(try await store.retry(id: "", now: instant(6)) == false)
+    #expect(try await store.drop(id: "", reason: "", now: instant(6)) == false)
     await store.close()
   }
 }

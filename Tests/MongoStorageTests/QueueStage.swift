@@ -77,8 +77,9 @@ extension MongoStorage {
   func deliverAll(_ owner: String = "w", now: Date) async throws -> [String] {
     var ids: [String] = []
     while let lease = try await claim(owner: owner, now: now, lease: .seconds(60)) {
-      ids.append(lease.entry.id)
-      let isOurs = try await settle(lease, as: .delivered(receipt: "250 ok"), now: now, adding: [])
+      let settlement = lease.problem.map { Settlement.dead(answer: $0) } ?? .delivered(receipt: "250 ok")
+      if lease.problem == nil { ids.append(lease.entry.id) }
+      let isOurs = try await settle(lease, as: settlement, now: now, adding: [])
       try #require(isOurs)
     }
     return ids

@@ -20,7 +20,10 @@ extension MongoStorage {
         guard let stored = try session.find(id: id), !stored.isPruning else { return false }
         var entry = stored.entry
         guard body(&entry) else { return false }
-        if try session.replace(stored, with: entry) { return true }
+        // What was noted of it may have been corrected by that hand.
+        if try session.replace(stored, with: entry, also: { if stored.notedProblem != nil { $0.null("problem") } }) {
+          return true
+        }
       }
       throw StorageError(.conflict, "the notification \(id) is being changed by others all the time; try again")
     }

@@ -39,7 +39,7 @@ extension MongoStorage {
           })
         if changed > 0 {
           count += 1
-        } else if try session.first(where: { QueueDocument.identify(lease.entry.id, &$0) })?.token == token {
+        } else if try session.first(where: { QueueID.identify(lease.entry.id, &$0) })?.token == token {
           count += 1
         }
       }

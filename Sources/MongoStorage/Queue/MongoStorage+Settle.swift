@@ -47,7 +47,7 @@ extension MongoStorage {
       if changed == 0 || !documents.isEmpty {
         // Not ours any more. Or it was settled by this very call, and the answer was lost. Where there is an outbox, it
         // may hold what an earlier settlement left.
-        let found = try session.document { QueueDocument.identify(lease.entry.id, &$0) }
+        let found = try session.document { QueueID.identify(lease.entry.id, &$0) }
         if changed == 0 && found?["token"]?.int64Value != token { return false }
         if let found, let outbox = try Outbox(found, in: QueueNames.notifications) {
           _ = session.fulfil(outbox, at: .settled)
@@ -63,7 +63,7 @@ extension MongoStorage {
 extension QueueSession {
   /// The filter that only the holder's own lease passes.
   static func holds(_ lease: QueueLease, by owner: String, _ w: inout BSONWriter) {
-    QueueDocument.identify(lease.entry.id, &w)
+    QueueID.identify(lease.entry.id, &w)
     w.string("state", QueueEntry.State.leased.rawValue)
     w.string("owner", owner)
     w.int("epoch", lease.entry.epoch)

@@ -7,8 +7,6 @@ internal import Storage
 struct QueueClaim {
   /// Most entries that are looked at behind those that wait; who stands farther back has to wait for a later claim.
   private static let searchBound = 1000
-  /// Most malformed entries that one claim ends before it answers that there is nothing.
-  private static let malformedBound = 100
   /// How often a chain is looked at anew because somebody else changed it.
   private static let chainTries = 16
 
@@ -44,19 +42,15 @@ struct QueueClaim {
   /// The first that is due, without those that were seen waiting just now.
   private func front() throws -> Attempt {
     let waiting = session.memory.waiting(now)
-    for _ in 0..<Self.malformedBound {
-      let found = try lease(sort: ["next_at", "created", "sequence"], index: QueueNames.claimIndex) { w in
-        w.string("state", QueueEntry.State.pending.rawValue)
-        w.document("next_at") { $0.date("$lte", now) }
-        if !waiting.isEmpty { w.document("_id") { $0.strings("$nin", waiting) } }
-      }
-      guard let found else { return waiting.isEmpty ? .none : .waits }
-      guard try isDeliverable(found) else { continue }
-      if let lease = try resolve(found) { return .lease(lease) }
-      session.memory.remember(waiting: [found.entry.id], now: now)
-      return .waits
+    let found = try lease(sort: ["next_at", "created", "sequence"], index: QueueNames.claimIndex) { w in
+      w.string("state", QueueEntry.State.pending.rawValue)
+      w.document("next_at") { $0.date("$lte", now) }
+      if !waiting.isEmpty { w.document("_id") { $0.strings("$nin", waiting) } }
     }
-    return .none
+    guard let found else { return waiting.isEmpty ? .none : .waits }
+    if let lease = try resolve(found) { return .lease(lease) }
+    session.memory.remember(waiting: [found.entry.id], now: now)
+    return .waits
   }
 
   /// Goes through all that is due by reading only, and leases the first that need not wait.
@@ -83,7 +77,7 @@ struct QueueClaim {
           w.string("state", QueueEntry.State.pending.rawValue)
           w.document("next_at") { $0.date("$lte", now) }
         }
-        guard let found, try isDeliverable(found) else { continue }
+        guard let found else { continue }
         if let lease = try resolve(found) { return lease }
       }
       waiting.append(candidate.entry.id)
@@ -93,17 +87,12 @@ struct QueueClaim {
 
   /// What only a clock that was set back makes due: last changed in the future.
   private func ahead() throws -> QueueLease? {
-    for _ in 0..<Self.malformedBound {
-      let found = try lease(sort: ["updated", "sequence"], index: QueueNames.touchedIndex) { w in
-        w.string("state", QueueEntry.State.pending.rawValue)
-        QueueSession.isAhead(of: now, &w)
-        w.document("next_at") { $0.date("$gt", now) }
-      }
-      guard let found else { return nil }
-      guard try isDeliverable(found) else { continue }
-      return try resolve(found)
+    let found = try lease(sort: ["updated", "sequence"], index: QueueNames.touchedIndex) { w in
+      w.string("state", QueueEntry.State.pending.rawValue)
+      QueueSession.isAhead(of: now, &w)
+      w.document("next_at") { $0.date("$gt", now) }
     }
-    return nil
+    return try found.flatMap(resolve)
   }
 
   // MARK: One entry
@@ -152,27 +141,21 @@ struct QueueClaim {
     var entry: QueueEntry { after.entry }
   }
 
-  /// Ends what cannot be delivered by whoever wrote it, with the reason in its ledger.
-  private func isDeliverable(_ found: Found) throws -> Bool {
-    guard let problem = found.before.problem else {
-      // A person's copy of an entry comes with a state and without our marks: from here on it is counted.
-      if found.before.sequence == nil {
-        _ = try session.count(update: QueueNames.notifications, where: { $0.value("_id", found.before.id) }) { w in
-          w.document("$set") { session.takeIn(&$0) }
-        }
-      }
-      return true
-    }
-    var entry = found.entry
-    entry.settled(.dead(answer: problem), now: now, handsOn: false)
-    _ = try session.replace(found.after, with: entry)
-    session.logger.warning("message given up", metadata: ["notification.id": "\(entry.id)", "error": "\(problem)"])
-    return false
-  }
-
-  /// Looks at what stands before a leased entry, and merges it.
+  /// Looks at what stands before a leased entry, and merges it. What cannot be delivered is handed out with the reason,
+  /// to be given up.
   /// - Returns: nil when it has to wait; it was given back then.
   private func resolve(_ found: Found) throws -> QueueLease? {
+    if let problem = found.before.problem {
+      // Written down once more as it was read: an epoch that was no whole number would let nobody end the lease.
+      guard try session.replace(found.after, with: found.entry) else { return nil }
+      return QueueLease(entry: found.entry, problem: problem)
+    }
+    // A person's copy of an entry comes with a state and without our marks: from here on it is counted.
+    if found.before.sequence == nil {
+      _ = try session.count(update: QueueNames.notifications, where: { $0.value("_id", found.before.id) }) { w in
+        w.document("$set") { session.takeIn(&$0) }
+      }
+    }
     guard found.entry.after != nil else { return QueueLease(entry: found.entry) }
     try session.memory.reached(.leased)
     tries: for _ in 0..<Self.chainTries {

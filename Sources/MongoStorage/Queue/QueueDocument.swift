@@ -4,7 +4,7 @@ internal import Storage
 
 /// An entry as it stands in `notifications`.
 struct StoredEntry: Sendable {
-  /// `_id` as it is stored: text, or an ObjectId where another program queued it.
+  /// `_id` as it is stored: text, or anything else where another program queued it.
   var id: BSONValue
   var entry: QueueEntry
   /// nil: never changed by us.
@@ -16,12 +16,15 @@ struct StoredEntry: Sendable {
   var isPruning: Bool
   /// Why it cannot be delivered, in a person's words; nil when all is well.
   var problem: String?
+  /// What was found when it was taken in.
+  var notedProblem: String?
 }
 
 /// Entries as documents in the contract's shape, and back.
 ///
 /// Reading never fails: other programs and people write into the collection. What makes no sense becomes a ``problem``
-/// that ends in the entry's ledger.
+/// that ends in the entry's ledger. What is found at the taking in and goes with it (a state of somebody's own) is kept in
+/// `problem` until the entry is tried again by hand.
 enum QueueDocument {
   /// Greatest epoch that counts: well below what arithmetic can bear.
   static let epochBound = 1 << 53
@@ -108,11 +111,8 @@ enum QueueDocument {
         switch name {
         case "_id":
           result.id = value
-          switch value {
-          case .string(let text): entry.id = text
-          case .objectID(let id): entry.id = id.hex
-          default: problems.append("`_id` has to be text or an ObjectId")
-          }
+          entry.id = QueueID.text(value)
+          if entry.id.isEmpty { problems.append("`_id` has to be text, an ObjectId or a number") }
         case "key": entry.key = value.stringValue
         case "reaction": entry.reaction = text(name, value) ?? ""
         case "target": entry.target = text(name, value) ?? "generic"
@@ -154,6 +154,7 @@ enum QueueDocument {
         case "receipt": entry.receipt = value.stringValue
         case "sequence": result.sequence = value.int64Value
         case "token": result.token = value.int64Value
+        case "problem": result.notedProblem = value.stringValue
         case "pruning": result.isPruning = value.boolValue ?? false
         default: break
         }
@@ -172,7 +173,9 @@ enum QueueDocument {
     entry.updated = updated ?? entry.created
     entry.next_at = next ?? entry.created
     result.entry = entry
-    if !problems.isEmpty { result.problem = "not a message that can be delivered: " + problems.joined(separator: "; ") }
+    result.problem =
+      result.notedProblem
+      ?? (problems.isEmpty ? nil : "not a message that can be delivered: " + problems.joined(separator: "; "))
     return result
   }
 
@@ -191,17 +194,6 @@ enum QueueDocument {
       return QueueEntry.Attempt(
         at: fields["at"]?.dateValue ?? StoredTime.date(milliseconds: 0), outcome: fields["outcome"]?.stringValue ?? "",
         answer: (fields["answer"]?.stringValue ?? "").prefix(bytes: QueueEntry.answerBytesBound))
-    }
-  }
-
-  /// The filter on `_id` for an id as the rest of the program knows it: 24 hex digits may also be an ObjectId.
-  static func identify(_ id: String, _ w: inout BSONWriter) {
-    guard let objectID = BSONObjectID(hex: id) else { return w.string("_id", id) }
-    w.document("_id") { w in
-      w.array("$in") { w in
-        w.string("", id)
-        w.objectID("", objectID)
-      }
     }
   }
 }

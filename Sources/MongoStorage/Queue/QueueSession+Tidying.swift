@@ -81,7 +81,8 @@ extension QueueSession {
     w.document("next_at") { w in w.document("$not") { $0.date("$gte", milliseconds: .min) } }
   }
 
-  /// Takes messages of other programs in: pending and due now, or dead with the reason where they cannot be delivered.
+  /// Takes messages of other programs in: pending and due now. Those that cannot be delivered, too: the worker that
+  /// claims one gives it up, and says so.
   ///
   /// Each is one compare-and-set on its `token` (none), so that of several handles one takes it in; what its writer has
   /// set stays, only what the queue needs is added.
@@ -98,14 +99,12 @@ extension QueueSession {
       entry.next_at = StoredTime.stored(now)
       if entry.created.timeIntervalSince1970 == 0 { entry.created = made(stored.id) ?? entry.next_at }
       entry.updated = StoredTime.stored(now)
-      if let problem = stored.problem {
-        entry.settled(.dead(answer: problem), now: now, handsOn: false)
-        logger.warning("message given up", metadata: ["notification.id": "\(entry.id)", "error": "\(problem)"])
-      }
       let isTaken = try replace(stored, with: entry) { w in
         w.date("created", entry.created)
         w.string("kind", entry.kind)
         w.strings("alternates", entry.alternates)
+        // A state of somebody's own is overwritten here, and has to be spoken of.
+        if let problem = stored.problem { w.string("problem", problem) }
       }
       if isTaken { count += 1 }
     }

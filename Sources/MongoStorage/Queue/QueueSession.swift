@@ -20,7 +20,8 @@ struct QueueSession {
   // MARK: Reading
 
   func find(id: String) throws -> StoredEntry? {
-    try first { QueueDocument.identify(id, &$0) }
+    if id.isEmpty { return nil }
+    return try first { QueueID.identify(id, &$0) }
   }
 
   func find(key: String) throws -> StoredEntry? {

@@ -70,6 +70,10 @@ struct Queue: AsyncParsableCommand {
     abstract: "Look into and act on the queue of notifications.",
     subcommands: [List.self, Show.self, Retry.self, Drop.self])
 
+  static func check(_ id: String) throws {
+    if id.isEmpty { throw ValidationError("the entry's _id is empty; 'syscrap queue ls' shows them") }
+  }
+
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "ls", abstract: "The entries, newest first.")
     @OptionGroup var common: CommonOptions
@@ -100,6 +104,8 @@ struct Queue: AsyncParsableCommand {
     @OptionGroup var format: OutputOptions
     @Argument(help: "The entry's _id.") var id: String
 
+    func validate() throws { try Queue.check(id) }
+
     func run() async throws {
       let id = id
       let found = try await common.serviceOrStore { client in
@@ -119,6 +125,8 @@ struct Queue: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
     @Argument(help: "The entry's _id.") var id: String
 
+    func validate() throws { try Queue.check(id) }
+
     func run() async throws {
       _ = try await common.service().post(["queue", id, "retry"])
       Print.result(Terminal.safe("notifications/\(id) due now"))
@@ -130,6 +138,8 @@ struct Queue: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
     @Argument(help: "The entry's _id.") var id: String
     @Option(name: .long, help: "Why; written into the ledger.") var reason: String = "dropped by hand"
+
+    func validate() throws { try Queue.check(id) }
 
     func run() async throws {
       _ = try await common.service().post(["queue", id, "drop"], body: ["reason": .string(reason)])
