@@ -128,9 +128,65 @@ struct BSONTests {
     var copy = BSONWriter()
     try document.forEach { copy.value($0, $1) }
     #expect(copy.finished() == document)
-    #expect(try document["decimal"]?.value() == ["$numberDecimal": "1.5"])
+    #expect(try document["decimal"]?.value() == 1.5)
     #expect(try document["id"]?.value() == "0102030405060708090a0b0c")
-    #expect(try document["regex"]?.value() == "^a")
+    #expect(try document["regex"]?.value() == ["$regularExpression": ["pattern": "^a", "options": "i"]])
+  }
+
+  @Test("reads decimals as numbers where nothing is lost, and names all other foreign types")
+  func foreignTypes() throws {
+    func decimal(_ coefficient: UInt64, _ exponent: Int, isNegative: Bool = false) throws -> Value {
+      try special(UInt64(exponent + 6176) << 49 | (isNegative ? 1 << 63 : 0), coefficient)
+    }
+    func special(_ high: UInt64, _ low: UInt64 = 0) throws -> Value {
+      let bytes = [low, high].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64($0 * 8)) } }
+      return try BSONValue.other(type: 0x13, bytes).value()
+    }
+    #expect(try decimal(28222, 0) == .int(28222))
+    #expect(try decimal(282220, -1) == .int(28222))
+    #expect(try decimal(2, 3) == .int(2000))
+    #expect(try decimal(0, 0, isNegative: true) == .int(0))
+    #expect(try decimal(1, -1) == .double(0.1))
+    #expect(try decimal(9050, -2, isNegative: true) == .double(-90.5))
+    #expect(try decimal(UInt64(Int64.max), 0) == .int(.max))
+    #expect(try decimal(1 << 63, 0, isNegative: true) == .int(.min))
+    #expect(try decimal(1, 300) == .double(1e300))
+    // NaN, both infinities, too large, too small, too many digits, no 64 bits.
+    let others = try [
+      special(0x7C << 56), special(0x78 << 56), special(0xF8 << 56), decimal(1, 400), decimal(1, -400),
+      decimal(12_345_678_901_234_567, -17), decimal(1 << 63, 0),
+    ]
+    for other in others { #expect(other.foreignName == "a BSON decimal that is no number of ours", "\(other)") }
+    #expect(others.first == ["$numberDecimal": "NaN"] && others.last == ["$numberDecimal": "9223372036854775808"])
+    let named = try [0x06, 0x0C, 0x0D, 0x0E, 0x0F, 0x7F, 0xFF, 0x42].map {
+      try BSONValue.other(type: $0, []).value().foreignName
+    }
+    #expect(
+      named == [
+        "a BSON undefined value", "a BSON DBPointer", "BSON JavaScript code", "a BSON symbol", "BSON JavaScript code",
+        "the BSON MaxKey", "the BSON MinKey", "a BSON value of type 66",
+      ])
+    #expect(try BSONValue.regex(pattern: ".", options: "").value().foreignName == "a BSON regular expression")
+    #expect(try BSONValue.binary(subtype: 4, [1]).value().foreignName == "BSON binary data")
+    #expect(try BSONValue.timestamp(1).value().foreignName == "a BSON timestamp (not a date)")
+  }
+
+  @Test("makes documents refuse foreign types by name, and take decimals as the numbers they are")
+  func foreignInDocuments() throws {
+    let document = Document(
+      kind: .targets, id: "web-1",
+      fields: try BSON {
+        $0.string("target", "web-1")
+        $0.value("host", .regex(pattern: "web.*", options: ""))
+        // 2222
+        $0.value("port", .other(type: 0x13, [0xAE, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0x30]))
+        $0.value("labels", .binary(subtype: 0, [1]))
+      }.fields())
+    #expect(document.fields["port"] == 2222)
+    #expect(
+      Target.read(document).problems.map { "\($0.path): \($0.reason)" }.sorted() == [
+        "host: expected text, found a BSON regular expression", "labels: expected a map, found BSON binary data",
+      ])
   }
 
   @Test("never traps on 20,000 damaged documents, and refuses what is nested too deeply")

@@ -119,7 +119,8 @@ struct ConditionReader {
       case .string, .int, .double, .bool: filter[name] = map.fields[name]
       case let other:
         reader.problems.refuse(
-          map.path(of: name), "expected text, a number or true/false, found \((other ?? .null).kindName)")
+          map.path(of: name),
+          "expected text, a number or true/false, found \(FieldReader.found(other ?? .null, map.path(of: name)))")
       }
     }
     return filter

@@ -112,13 +112,13 @@ extension FieldReader {
 
   /// What stands there, in a person's words; the content of delicate fields is not repeated.
   package static func found(_ value: Value, _ path: String) -> String {
-    if LiteralSecrets.isDelicate(path) { return value.kindName }
+    if LiteralSecrets.isDelicate(path) { return value.foreignName ?? value.kindName }
     switch value {
     case .bool(let flag): return flag ? "true" : "false"
     case .int(let number): return "the number \(number)"
     case .double(let number): return "the number \(number)"
     case .string(let text): return "the text \(quoted(text))"
-    default: return value.kindName
+    default: return value.foreignName ?? value.kindName
     }
   }
 

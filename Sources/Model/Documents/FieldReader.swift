@@ -150,7 +150,7 @@ package struct FieldReader {
   /// The reader of a map inside this one.
   package func map(_ name: String) -> FieldReader? {
     guard let value = value(name) else { return nil }
-    guard let fields = value.fields else {
+    guard let fields = value.fields, value.foreignName == nil else {
       problems.refuse(path(of: name), "expected a map, found \(Self.found(value, path(of: name)))")
       return nil
     }

@@ -101,13 +101,14 @@ struct MetricMap {
     switch entry.value {
     case .bool(false): return []
     case .null, .bool(true): return [FieldReader([:], path: entry.path, problems: problems)]
-    case .object(let fields): return [FieldReader(fields, path: entry.path, problems: problems)]
+    case .object(let fields) where entry.value.foreignName == nil:
+      return [FieldReader(fields, path: entry.path, problems: problems)]
     case .array(let elements):
       var readers: [FieldReader] = []
       var names: Set<String> = []
       for (index, element) in elements.enumerated() {
         let path = "\(entry.path)[\(index)]"
-        guard let fields = element.fields else {
+        guard let fields = element.fields, element.foreignName == nil else {
           problems.refuse(path, "expected a map, found \(FieldReader.found(element, path))")
           continue
         }

@@ -55,9 +55,9 @@ extension BSONValue {
   var dateValue: Date? { millisecondsValue.map { StoredTime.date(milliseconds: $0) } }
   var isNull: Bool { if case .null = self { true } else { false } }
 
-  /// The value in the words of documents. An ObjectId is its hex text, a pattern its text.
+  /// The value in the words of documents. An ObjectId is its hex text, a decimal a number where nothing is lost by that.
   ///
-  /// What documents have no word for comes as MongoDB's extended JSON writes it (`{$numberDecimal: "1.5"}`), which
+  /// What documents have no word for comes as MongoDB's extended JSON writes it (`{$numberDecimal: "1E+400"}`), which
   /// every reader of a document refuses with the path and what was found.
   func value() throws -> Value { try value(depth: 0) }
 
@@ -78,13 +78,33 @@ extension BSONValue {
     case .bool(let value): return .bool(value)
     case .date(let milliseconds): return .date(StoredTime.date(milliseconds: milliseconds))
     case .null: return .null
-    case .regex(let pattern, _): return .string(pattern)
+    case .regex(let pattern, let options):
+      return ["$regularExpression": ["pattern": .string(pattern), "options": .string(options)]]
     case .int32(let value): return .int(Int64(value))
     case .int64(let value): return .int(value)
     case .timestamp(let value): return ["$timestamp": .string(String(value))]
-    case .other(0x13, let bytes): return ["$numberDecimal": .string(Self.decimal(bytes))]
-    case .other(let type, _): return ["$type": .int(Int64(type))]
+    case .other(0x13, let bytes):
+      let text = Self.decimal(bytes)
+      return Self.number(decimal: text) ?? ["$numberDecimal": .string(text)]
+    case .other(let type, _): return [Self.foreignNames[type] ?? "$type": .int(Int64(type))]
     }
+  }
+
+  /// What extended JSON calls the types that documents have no word for.
+  private static let foreignNames: [UInt8: String] = [
+    0x06: "$undefined", 0x0C: "$dbPointer", 0x0D: "$code", 0x0E: "$symbol", 0x0F: "$code", 0x7F: "$maxKey",
+    0xFF: "$minKey",
+  ]
+
+  /// A decimal that is a whole number of 64 bits, or has no more digits than a double keeps; nil for all others.
+  private static func number(decimal text: String) -> Value? {
+    if let whole = Int64(text) { return .int(whole) }
+    // "1E+3", "28222.0", "0.10": every decimal of up to 15 digits comes back from the nearest double as it was.
+    let digits = text.prefix { $0 != "E" }.filter(\.isNumber).drop { $0 == "0" }
+    guard digits.count <= 15, let number = Double(text), number.isFinite else { return nil }
+    // So small that a double has fewer digits for it, or none.
+    guard number.isNormal || digits.isEmpty else { return nil }
+    return Int64(exactly: number).map { .int($0) } ?? .double(number)
   }
 
   private static func decimal(_ bytes: [UInt8]) -> String {
