@@ -14,18 +14,22 @@ package struct ReactionEnvironment: Sendable {
   /// Whether a reminder would reach anybody by now. While it is false none is decided, so that an outage of the store
   /// leaves no backlog of them: of each condition that still fires one is decided afterwards.
   package var mayRemind: @Sendable () async -> Bool
+  /// The names of targets whose documents are there but cannot be used: their episodes stay open.
+  package var refusedTargets: @Sendable () async -> Set<String>
 
   package init(
     history: any History, targets: @escaping @Sendable () async -> [Target],
     plan: @escaping @Sendable (String) async -> AggregationPlan?,
     announce: @escaping @Sendable (Announcement) async throws -> Void,
-    mayRemind: @escaping @Sendable () async -> Bool = { true }
+    mayRemind: @escaping @Sendable () async -> Bool = { true },
+    refusedTargets: @escaping @Sendable () async -> Set<String> = { [] }
   ) {
     self.history = history
     self.targets = targets
     self.plan = plan
     self.announce = announce
     self.mayRemind = mayRemind
+    self.refusedTargets = refusedTargets
   }
 }
 

@@ -2,7 +2,8 @@ package import Model
 
 /// Ends the open episodes whose reaction is gone: the document was deleted or switched off.
 ///
-/// It works on what is stored, so that a deletion made while the service was down is told all the same.
+/// A document that is there but refused is not gone: its episodes stay open until it is mended or deleted. It works on
+/// what is stored, so that a deletion made while the service was down is told all the same.
 package struct Orphans: Sendable {
   private let environment: ReactionEnvironment
   private let time: Timepiece
@@ -15,10 +16,14 @@ package struct Orphans: Sendable {
   /// - Parameters:
   ///   - open: All open episodes.
   ///   - reactions: The ids of all reaction documents that are there and enabled, in their last good version.
+  ///   - refused: The ids of those that are there and cannot be used.
   /// - Returns: how many were ended.
-  package func close(_ open: [Episode], reactions: Set<String>) async throws -> Int {
+  package func close(
+    _ open: [Episode], reactions: Set<String>, refused: Set<String> = []
+  ) async throws -> Int {
     var count = 0
-    for episode in open where !reactions.contains(episode.key.reaction) {
+    let present = reactions.union(refused)
+    for episode in open where !present.contains(episode.key.reaction) {
       let rule = EpisodeRule(
         ReactionTarget(id: episode.key.reaction, reaction: "", selector: .generic, notify: []),
         MetricCondition(metric: episode.key.metric))

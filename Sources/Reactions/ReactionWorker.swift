@@ -30,10 +30,12 @@ package actor ReactionWorker: Supervised {
   private var lastValue: [Series: Watch] = [:]
   private var targets: [String: Target] = [:]
   private var targetsReadAt: Duration?
+  /// Refused targets: nothing is known of them, so nothing of theirs ends.
+  private var held: Set<String> = []
   private var retryAt: Duration?
   private var lastTick: Duration?
   private var hasSaidBound = false
-  /// Somebody else told the news: nothing is decided before the open episodes were read again.
+  /// Somebody else told the news: nothing is decided before the open episodes are read again.
   private var isSuperseded = false
   /// The last announcement could not be stored: that is logged once.
   private var isRefused = false
@@ -184,7 +186,10 @@ package actor ReactionWorker: Supervised {
     let uptime = time.now().uptime
     if !force, let read = targetsReadAt, uptime - read < .seconds(3) { return }
     targetsReadAt = uptime
+    // Asked before and after: who changes from one to the other in between is in neither list otherwise.
+    let heldBefore = await environment.refusedTargets()
     let all = await environment.targets()
+    held = heldBefore.union(await environment.refusedTargets())
     targets = Dictionary(
       all.filter { reaction.selector.matches($0) }.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     await watchSilence(uptime)
@@ -343,11 +348,12 @@ package actor ReactionWorker: Supervised {
     }
     for (key, machine) in machines {
       guard let due = machine.nextReminder, due <= now.uptime, let condition = condition(for: key) else { continue }
-      // Asked before each: the store may go away at any of them, and then no more are due until it is back.
+      // Asked before each: the store may go away at any of them.
       guard await environment.mayRemind() else { break }
       await step(key, condition) { $0.tick(at: now) }
     }
-    for (key, machine) in machines where machine.episode != nil && targets[key.target] == nil {
+    for (key, machine) in machines
+    where machine.episode != nil && targets[key.target] == nil && !held.contains(key.target) {
       guard let condition = condition(for: key) else { continue }
       await step(key, condition) { $0.retire(reason: "target no longer checked", at: now) }
     }

@@ -81,7 +81,10 @@ internal import Testing
   func disagrees() {
     #expect(
       lines(Document.read(["kind": "target", "target": "a"], kind: .reaction_targets).problems)
-        == ["kind: the document says target, but it stands in reaction_targets"])
+        == [
+          "kind: the document says target, but it stands in reaction_targets"
+            + " (leave kind out, or move the document to targets)"
+        ])
   }
 
   @Test("A document beyond the bounds is refused and named, however deep or wide it is")

@@ -56,6 +56,17 @@ actor Outage {
   func end() { hasEnded = true }
 }
 
+/// Targets that change while a worker lives.
+private actor Fleet {
+  private(set) var targets = [Target(id: "web-1", name: "web-1", host: "127.0.0.1")]
+  private(set) var refused: Set<String> = []
+
+  func set(_ targets: [Target], refused: Set<String>) {
+    self.targets = targets
+    self.refused = refused
+  }
+}
+
 @Suite(.timeLimit(.minutes(1))) struct ReactionWorkerTests {
   static let start = Date(timeIntervalSince1970: 1_700_000_000)
   let ledger = Ledger()
@@ -238,10 +249,39 @@ actor Outage {
     let open = await ledger.announced.map(\.episode)
     let orphans = Orphans(environment: environment(), time: time)
     #expect(try await orphans.close(open, reactions: ["cpu"]) == 0)
+    // Its document is there, but broken: nothing is known of the condition, so nothing ends.
+    #expect(try await orphans.close(open, reactions: [], refused: ["cpu"]) == 0)
+    #expect(await ledger.announced.count == 1)
     #expect(try await orphans.close(open, reactions: []) == 1)
     let last = try #require(await ledger.announced.last)
     #expect(last.kind == .resolved)
     #expect(last.episode.end_reason == "rule removed")
+  }
+
+  @Test("the episodes of a target whose document is refused stay open; those of one that is gone end")
+  func refusedTarget() async throws {
+    let fleet = Fleet()
+    var environment = environment()
+    environment.targets = { await fleet.targets }
+    environment.refusedTargets = { await fleet.refused }
+    let worker = ReactionWorker(
+      Self.reaction(), rule: Range(), environment: environment, exchange: exchange, time: time,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    await worker.tick()
+    await worker.consider([sample(95, after: 0)])
+    await fleet.set([], refused: ["web-1"])
+    for _ in 1...10 {
+      clock.advance(by: .seconds(1))
+      await worker.tick()
+    }
+    #expect(await ledger.announced.map(\.kind) == [.firing])
+    await fleet.set([], refused: [])
+    for _ in 1...4 {
+      clock.advance(by: .seconds(1))
+      await worker.tick()
+    }
+    #expect(await ledger.announced.map(\.kind) == [.firing, .resolved])
+    #expect(await ledger.announced.last?.episode.end_reason == "target no longer checked")
   }
 
   @Test("a slow subscriber loses the oldest batches, counted, and delays nobody")

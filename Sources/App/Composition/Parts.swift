@@ -57,7 +57,8 @@ struct Parts: Sendable {
     pool = BlockingPool(named: "files", threads: 2)
     loops = try EventLoopGroup(count: 2)
     engine = try TransferEngine(logger: logger)
-    book = DocumentBook(storage: storage, checks: .standard, now: now)
+    book = DocumentBook(
+      storage: storage, checks: .standard, memory: DocumentMemory(configuration, pool: pool, logger: logger), now: now)
     desk = DocumentDesk(storage: storage, checks: .standard)
     trouble = TroubleDesk(logger: logger, now: now)
 

@@ -45,6 +45,7 @@ struct Pipeline: Sendable {
         }
         await board.take(announcement)
       },
-      mayRemind: { await journaled?.status.condition ?? .present == .present })
+      mayRemind: { await journaled?.status.condition ?? .present == .present },
+      refusedTargets: { Set(await book.snapshot.refusedTargets.keys) })
   }
 }

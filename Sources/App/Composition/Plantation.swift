@@ -337,7 +337,7 @@ extension Parts {
     let (snapshot, isNew) = try await book.refresh()
     if isNew {
       limits.set(snapshot.plans)
-      await board.keep(only: Set(snapshot.targets.keys))
+      await board.keep(only: Set(snapshot.targets.keys), refused: snapshot.refusedTargets)
       await trouble.set(documents: snapshot.problems)
     }
     return snapshot

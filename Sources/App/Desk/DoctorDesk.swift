@@ -40,9 +40,11 @@ package enum DoctorDesk {
     findings.append(
       Finding("configuration", .good, configuration.file ?? "none; the defaults count"))
     findings += keys(configuration) + [state(configuration)]
-    let (store, targets) = await store(configuration)
+    let (store, documents) = await store(configuration)
     findings += store
     findings.append(clock())
+    let (targets, refused) = targets(documents, configuration)
+    findings += refused
     findings += await reach(targets, configuration)
     return findings
   }
@@ -107,12 +109,15 @@ package enum DoctorDesk {
       var facts = try await storage.check()
       // This handle asks once and goes; whether a service watches is in that service's log.
       facts["watching"] = nil
-      let targets = try await storage.documents(.targets)
+      var documents: [Document] = []
+      for kind in DocumentKind.allCases { documents += try await storage.documents(kind) }
       var more: [Finding] = []
       if let mongo = storage as? MongoStorage { more.append(clocks(try await mongo.clockDifference())) }
       await storage.close()
       let shown = facts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.text ?? $0.value.json())" }
-      return ([Finding("store", .good, "\(configuration.storeName): " + shown.joined(separator: ", "))] + more, targets)
+      return (
+        [Finding("store", .good, "\(configuration.storeName): " + shown.joined(separator: ", "))] + more, documents
+      )
     } catch {
       let remedy =
         switch configuration.store {
@@ -142,9 +147,36 @@ package enum DoctorDesk {
 
   // MARK: Targets
 
+  /// The targets that count, and a finding for each that is refused: that one is not tried.
+  private static func targets(_ documents: [Document], _ configuration: Configuration) -> ([Target], [Finding]) {
+    // The service's own memory says whose a name is that two documents claim.
+    let kept = (try? DocumentMemory.file(configuration.documentsPath)).flatMap { $0 }
+      .flatMap { try? DocumentMemory.content($0, place: configuration.storeName) }
+    return examine(documents, names: kept?.names ?? [:])
+  }
+
+  package static func examine(_ documents: [Document], names: [String: String]) -> ([Target], [Finding]) {
+    let checks = DocumentChecks.standard
+    let outcomes = documents.map { ($0, checks.read($0)) }
+    let set = DocumentSet.read(outcomes.filter(\.1.isUsable).map(\.0), available: checks.available).set
+    let problems = (outcomes.flatMap(\.1.problems) + set.check(owners: names)).filter { $0.level == .refused }
+    let usable = set.removing(refusedBy: problems).targets
+    let ids = Set(usable.map(\.id))
+    let refused = documents.filter {
+      $0.kind == .targets && !ids.contains($0.id) && $0.fields["enabled"] != .bool(false)
+    }
+    let findings = refused.map { document in
+      let problem = problems.first { $0.kind == document.kind.rawValue && $0.id == document.id }
+      let reason = problem.map { [$0.path, $0.reason].filter { !$0.isEmpty }.joined(separator: ": ") }
+      return Finding(
+        "target \(document.fields["target"]?.text ?? document.id)", .bad,
+        "refused: \(reason ?? "see syscrap get problems")", remedy: problem?.hint)
+    }
+    return (usable.filter(\.isEnabled), findings.sorted { $0.area < $1.area })
+  }
+
   /// At most 50 targets are tried, eight at a time.
-  private static func reach(_ documents: [Document], _ configuration: Configuration) async -> [Finding] {
-    let targets = documents.compactMap { Target.read($0).value }.filter(\.isEnabled)
+  private static func reach(_ targets: [Target], _ configuration: Configuration) async -> [Finding] {
     guard !targets.isEmpty else { return [] }
     guard let group = try? EventLoopGroup(count: 1) else {
       return [Finding("targets", .bad, "no event loop could be made")]

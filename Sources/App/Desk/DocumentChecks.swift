@@ -25,6 +25,36 @@ package struct DocumentChecks: Sendable {
 
   /// Reads one document by itself.
   package func read(_ document: Document) -> Outcome {
+    var outcome = outcome(document)
+    outcome.problems = outcome.problems.map { Self.named($0, document) }
+    return outcome
+  }
+
+  /// A problem always says which document it is of, also where that has no id that could be read.
+  private static func named(_ problem: Problem, _ document: Document) -> Problem {
+    guard problem.id.isEmpty else { return problem }
+    var named = problem
+    let target = document.fields["target"]?.text
+    named.id = document.id.isEmpty ? "\"\"" : document.id
+    if document.kind == .targets, let target, target != document.id {
+      let which = "it is the target \"\(target.prefix(253))\""
+      named.hint = problem.hint.map { "\($0); \(which)" } ?? which
+    }
+    return named
+  }
+
+  private func outcome(_ document: Document) -> Outcome {
+    if let id = document.fields["_id"] {
+      // A store shows an id that is none as a field; see what it makes of such a document.
+      let reason = "expected text, an ObjectId or a whole number, found \(FieldReader.found(id, "_id"))"
+      return Outcome(
+        isUsable: false,
+        problems: [
+          Problem(
+            kind: document.kind.rawValue, id: "", path: "_id", reason: reason,
+            hint: "insert it again under another _id")
+        ])
+    }
     // What another tool put into the store has not been through the reader of files: its bounds, and a `kind` that
     // disagrees with the collection.
     var found = document.fields
@@ -73,7 +103,9 @@ package struct DocumentChecks: Sendable {
 
   /// Everything that is wrong with these documents together: each by itself, then between them.
   package func check(_ documents: [Document]) -> [Problem] {
-    documents.flatMap { read($0).problems } + DocumentSet.read(documents, available: available).set.check()
+    let outcomes = documents.map { ($0, read($0)) }
+    let usable = outcomes.filter(\.1.isUsable).map(\.0)
+    return outcomes.flatMap(\.1.problems) + DocumentSet.read(usable, available: available).set.check()
   }
 
   private static func anyTarget(of selector: TargetSelector) -> Target {

@@ -134,7 +134,13 @@ package struct DocumentDesk: Sendable {
     // Between documents: only what these bring about; what was wrong before is no reason to refuse them.
     let mine = Set(documents.map(Self.key))
     let rest = stored.filter { !mine.contains(Self.key($0)) }
-    let together = DocumentSet.read(rest + usable, available: checks.available).set.check()
+    // A name stays with whom it has in the store; what is applied comes first there, as it may be an edit of the owner.
+    let before = stored.filter { mine.contains(Self.key($0)) } + rest
+    var owners: [String: String] = [:]
+    for target in DocumentSet.read(before, available: checks.available).set.targets where owners[target.name] == nil {
+      owners[target.name] = target.id
+    }
+    let together = DocumentSet.read(rest + usable, available: checks.available).set.check(owners: owners)
       .filter { mine.contains("\($0.kind)/\($0.id)") }
     problems += together
     let conflicting = Set(together.filter { $0.level == .refused }.map { "\($0.kind)/\($0.id)" })

@@ -67,7 +67,7 @@ actor ReactionDirectory {
     let open = try await pipeline.storage.episodes(reaction: nil, openOnly: true, limit: 100_000)
     let reactions = Set(snapshot.set.reactionTargets.filter(\.isEnabled).map(\.id))
     return try await Orphans(environment: pipeline.environment, time: time).close(
-      open, reactions: reactions)
+      open, reactions: reactions, refused: snapshot.refusedReactions)
   }
 }
 

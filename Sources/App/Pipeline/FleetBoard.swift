@@ -33,6 +33,8 @@ package actor FleetBoard {
   /// Why nothing is gathered here; nil while this instance gathers.
   private var standby: String?
   private var rows: [String: Row] = [:]
+  /// Why nothing is gathered on a target whose document is there, by its name; each has a row, too.
+  private var refusals: [String: String] = [:]
   private var episodes: [String: Episode] = [:]
   private var subscribers: [Int: AsyncStream<Value>.Continuation] = [:]
   private var nextID = 0
@@ -80,19 +82,30 @@ package actor FleetBoard {
   }
 
   /// Forgets targets that are no longer monitored.
-  package func keep(only targets: Set<String>) {
-    let gone = rows.keys.filter { !targets.contains($0) }
+  /// - Parameter refused: targets that are there but cannot be used, with the reason: they keep a row.
+  package func keep(only targets: Set<String>, refused: [String: String] = [:]) {
+    let gone = rows.keys.filter { !targets.contains($0) && refused[$0] == nil }
     for target in gone {
       rows[target] = nil
       publish(["type": "gone", "target": .string(target)])
     }
     for target in targets where rows[target] == nil { rows[target] = Row() }
+    let before = refusals
+    refusals = refused
+    // What was known of a target ends where its document is refused, and begins anew where that is mended.
+    for target in Set(before.keys).union(refused.keys).sorted() where before[target] != refused[target] {
+      guard refused[target] != nil || targets.contains(target) else { continue }
+      rows[target] = Row()
+      publish(["type": "target", "row": row(target)])
+    }
   }
 
   /// All rows in the order of their names.
   package func fleet() -> [Value] { rows.keys.sorted().map(row) }
 
-  package func state(of target: String) -> String { rows[target]?.state ?? "unknown" }
+  package func state(of target: String) -> String {
+    refusals[target] != nil ? "refused" : rows[target]?.state ?? "unknown"
+  }
 
   package func openEpisodes() -> [Episode] { episodes.values.sorted { ($0.since, $0.id) < ($1.since, $1.id) } }
 
@@ -116,7 +129,7 @@ package actor FleetBoard {
 
   private func note(_ sample: Sample) {
     let target = sample.series.target
-    guard standby == nil, var row = rows[target] else { return }
+    guard standby == nil, refusals[target] == nil, var row = rows[target] else { return }
     defer { rows[target] = row }
     guard let value = sample.value else {
       row.lastError = sample.error.map { "\(sample.series.metric): \($0)" }
@@ -165,6 +178,15 @@ package actor FleetBoard {
 
   private func row(_ target: String) -> Value {
     guard let row = rows[target] else { return ["target": .string(target), "state": "unknown"] }
+    let open = episodes.values.filter { $0.key.target == target && $0.state == .firing }.sorted { $0.since < $1.since }
+    if let refusal = refusals[target] {
+      var fields: [String: Value] = [
+        "target": .string(target), "state": "refused", "detail": .string("refused: \(refusal)"), "recent": [:],
+        "firing": .int(Int64(open.count)), "episodes": .array(open.prefix(20).map(EpisodeDocument.value)),
+      ]
+      if let worst = open.map(\.severity).max() { fields["severity"] = .string(worst.rawValue) }
+      return .object(fields)
+    }
     if let standby {
       return [
         "target": .string(target), "state": "standby", "detail": .string(standby), "firing": 0, "recent": [:],
@@ -182,7 +204,6 @@ package actor FleetBoard {
     if let fullest = row.fullest { fields["disk_mount"] = .string(fullest) }
     for (name, percent) in row.vitals { fields[name] = .double(percent) }
     fields["recent"] = .object(row.recent.mapValues { .array($0.map(Value.double)) })
-    let open = episodes.values.filter { $0.key.target == target && $0.state == .firing }.sorted { $0.since < $1.since }
     fields["firing"] = .int(Int64(open.count))
     if let worst = open.map(\.severity).max() { fields["severity"] = .string(worst.rawValue) }
     fields["episodes"] = .array(open.prefix(20).map(EpisodeDocument.value))

@@ -108,7 +108,9 @@ extension Document {
       return nil
     }
     if let expected, kind != expected {
-      problems.refuse("kind", "the document says \(kind.singular), but it stands in \(expected.rawValue)")
+      problems.refuse(
+        "kind", "the document says \(kind.singular), but it stands in \(expected.rawValue)",
+        hint: "leave kind out, or move the document to \(kind.rawValue)")
       return nil
     }
     return kind

@@ -4,8 +4,9 @@ extension DocumentSet {
   /// Refused is what leaves a document unable to work: an `_id` or a target's name that is taken, a jump host that is not
   /// there, a cycle of jump hosts or of parents, a reaction none of whose receivers exist. Warned of is what counts only
   /// in part: a name in a selector or in `parents` that no target has, labels that match nothing, one receiver of several.
-  package func check() -> [Problem] {
-    repeatedIDs() + targetNames() + jumps() + parents() + selectors() + receivers()
+  /// - Parameter owners: the document that each target's name belongs to by now: another one that claims it is refused.
+  package func check(owners: [String: String] = [:]) -> [Problem] {
+    repeatedIDs() + targetNames(owners) + jumps() + parents() + selectors() + receivers()
   }
 
   /// Warns of names that no notification_options has; for lists that stand outside documents (`self.notify`).
@@ -38,21 +39,25 @@ extension DocumentSet {
     }
   }
 
-  private func targetNames() -> [Problem] {
+  /// Which document each target's name belongs to; of two that nobody knew before the one whose id comes first.
+  package func nameOwners(_ known: [String: String] = [:]) -> [String: String] {
     var owners: [String: String] = [:]
-    var problems: [Problem] = []
-    for target in targets.sorted(by: { $0.id < $1.id }) {
-      if let owner = owners[target.name] {
-        problems.append(
-          Problem(
-            kind: DocumentKind.targets.rawValue, id: target.id, path: "target",
-            reason: "the name \(FieldReader.quoted(target.name)) is taken by the document \(FieldReader.quoted(owner))",
-            hint: "names are unique; the address may stand in host"))
-      } else {
-        owners[target.name] = target.id
-      }
+    for target in targets.sorted(by: { $0.id < $1.id })
+    where owners[target.name] == nil || known[target.name] == target.id {
+      owners[target.name] = target.id
     }
-    return problems
+    return owners
+  }
+
+  private func targetNames(_ known: [String: String]) -> [Problem] {
+    let owners = nameOwners(known)
+    return targets.sorted(by: { $0.id < $1.id }).compactMap { target in
+      guard let owner = owners[target.name], owner != target.id else { return nil }
+      return Problem(
+        kind: DocumentKind.targets.rawValue, id: target.id, path: "target",
+        reason: "the name \(FieldReader.quoted(target.name)) is taken by the document \(FieldReader.quoted(owner))",
+        hint: "names are unique; the address may stand in host")
+    }
   }
 
   // MARK: - Jump hosts and parents

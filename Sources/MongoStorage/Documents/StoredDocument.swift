@@ -14,12 +14,11 @@ enum StoredDocument {
     }
   }
 
-  /// nil: its `_id` is nothing that can be named.
-  ///
   /// Never an error: one document that is nested too deeply, or whose bytes make no sense, must not keep the others from
-  /// being read. It comes in a form that ``Document/read(_:kind:origin:)`` refuses, with the reason.
+  /// being read. It comes in a form that ``Document/read(_:kind:origin:)`` refuses, with the reason. One whose `_id` is
+  /// nothing that can be named has that `_id` among its fields.
   static func read(_ kind: DocumentKind, _ document: BSON) -> Document? {
-    guard let id = id(document["_id"]) else { return nil }
+    guard let id = id(document["_id"]) else { return unnameable(kind, document) }
     var fields: [String: Value]
     do {
       fields = try document.fields()
@@ -35,6 +34,19 @@ enum StoredDocument {
       fields["kind"] = nil
     }
     return Document(kind: kind, id: id, fields: fields)
+  }
+
+  /// It is shown as far as it can be, and its `_id` stands among its fields: so it is refused where documents are checked.
+  private static func unnameable(_ kind: DocumentKind, _ document: BSON) -> Document {
+    let written = document["_id"].flatMap { try? $0.value() } ?? .null
+    var id = written.json()
+    if case .binary(_, let bytes)? = document["_id"] {
+      id = "binary " + bytes.prefix(32).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+    var fields: [String: Value] = ["_id": written]
+    fields["target"] = document["target"]?.stringValue.map { .string($0) }
+    fields["enabled"] = document["enabled"].flatMap { try? $0.value() }
+    return Document(kind: kind, id: String(id.prefix(200)), fields: fields)
   }
 
   private static func unreadable(_ kind: DocumentKind, _ id: String) -> Document {
