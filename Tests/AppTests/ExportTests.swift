@@ -219,4 +219,84 @@ internal import Testing
     await program.stop()
     #expect(try await program.run(["import", file]).status == 0)
   }
+
+  // MARK: Other than ordinary files
+
+  private func kind(_ path: String) -> mode_t {
+    var status = stat()
+    return lstat(path, &status) == 0 ? status.st_mode & S_IFMT : 0
+  }
+
+  private func source() async throws -> [String: String] {
+    let source = try await open("source.db")
+    try await fill(source, samples: 20)
+    await source.close()
+    return ["SYSCRAP_STORE": "sqlite:\(program.directory.file("source.db"))"]
+  }
+
+  @Test("A symbolic link stays one: the file behind it is replaced, or made")
+  func links() async throws {
+    let environment = try await source()
+    let (real, link, chain) = (
+      try program.directory.write("real.jsonl", "old"), program.directory.file("link"), program.directory.file("chain")
+    )
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "real.jsonl")
+    try FileManager.default.createSymbolicLink(atPath: chain, withDestinationPath: link)
+    for _ in 0..<2 {
+      let done = try await program.run(["export", chain], environment: environment)
+      #expect(done.status == 0, "\(done.errorText)")
+      #expect(kind(link) == S_IFLNK)
+      #expect(kind(chain) == S_IFLNK)
+      #expect(kind(real) == S_IFREG)
+      #expect(try String(contentsOfFile: real, encoding: .utf8).hasPrefix("{\"created\""))
+      // Once more, with nothing behind the link.
+      unlink(real)
+    }
+    try FileManager.default.removeItem(atPath: link)
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: chain)
+    let circle = try await program.run(["export", chain], environment: environment)
+    #expect(circle.status == 1)
+    #expect(circle.errorText.contains("\(chain) cannot be written"), "\(circle.errorText)")
+  }
+
+  @Test("A named pipe is written to and stays one")
+  func pipe() async throws {
+    let environment = try await source()
+    let pipe = program.directory.file("pipe")
+    #expect(mkfifo(pipe, 0o600) == 0)
+    let reader = Glibc.open(pipe, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    #expect(reader >= 0)
+    defer { close(reader) }
+    let done = try await program.run(["export", pipe], environment: environment)
+    #expect(done.status == 0, "\(done.errorText)")
+    #expect(kind(pipe) == S_IFIFO)
+    // All of it is less than a pipe holds.
+    var bytes = [UInt8](repeating: 0, count: 1 << 16)
+    let count = read(reader, &bytes, bytes.count)
+    let piped = try await program.run(["export"], environment: environment)
+    #expect(bytes.prefix(max(0, count)).count { $0 == 0x0A } == piped.lines.count)
+  }
+
+  @Test("A device is written to and stays one; where it takes nothing, that is said")
+  func devices() async throws {
+    let environment = try await source()
+    let (null, full) = (program.directory.file("null"), program.directory.file("full"))
+    // Copies of /dev/null and /dev/full, so that a mistake harms no machine.
+    for (path, minor) in [(null, 3), (full, 7)] as [(String, UInt)]
+    where mknod(path, S_IFCHR | 0o600, makedev(1, minor)) != 0 {
+      print("no device can be made here: \(String(cString: strerror(errno)))")
+      return
+    }
+    let taken = try await program.run(["export", null], environment: environment)
+    let refused = try await program.run(["export", full], environment: environment)
+    #expect(kind(null) == S_IFCHR)
+    #expect(kind(full) == S_IFCHR)
+    guard !taken.errorText.contains("Permission denied") else { return }
+    #expect(taken.status == 0, "\(taken.errorText)")
+    #expect(refused.status == 1)
+    #expect(refused.errorText == "\(full) cannot be written: No space left on device\n")
+  }
 }
+
+/// As glibc's macro, for small numbers.
+private func makedev(_ major: UInt, _ minor: UInt) -> dev_t { dev_t((major << 8) | minor) }

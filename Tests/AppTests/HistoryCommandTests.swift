@@ -68,4 +68,17 @@ internal import Testing
       #expect(done.status == 2, "\(arguments): \(done.errorText)")
     }
   }
+
+  @Test("A length of time that is too long is refused with the bound, one that is none with what is understood")
+  func bound() async throws {
+    try await store([Self.load(0, 1)])
+    let long = try await program.run(["history", "web", "Vitals.CPU", "--since", "99999d"])
+    #expect(long.status == 2)
+    #expect(long.errorText == "--since goes back 36525d (100 years) at most, not '99999d'\n")
+    let until = try await program.run(["history", "web", "Vitals.CPU", "--until", "99999999999"])
+    #expect(until.status == 2)
+    #expect(until.errorText == "--until goes back 36525d (100 years) at most, not '99999999999'\n")
+    let none = try await program.run(["history", "web", "Vitals.CPU", "--since", "99999x"])
+    #expect(none.errorText.hasPrefix("--since takes a length of time such as"), "\(none.errorText)")
+  }
 }
