@@ -66,7 +66,7 @@ extension EndToEnd {
         let ended = try await scene.service.values("objects/episodes")
         #expect(ended.compactMap { $0["state"]?.text } == ["ok"])
         #expect(ended.first?["end_reason"]?.text != "rule removed")
-        let resolved = await scene.mail.messages().filter { $0.subject.hasPrefix("[RESOLVED]") }
+        let resolved = scene.mail.messages().filter { $0.subject.hasPrefix("[RESOLVED]") }
         #expect(resolved.count == 1)
       }
       await server.end()
