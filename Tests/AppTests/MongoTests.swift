@@ -151,7 +151,8 @@ extension EndToEnd {
           guard let longest = gaps.max(), longest < 5 else { return Double?.none }
           return samples.contains { $0 > away && $0 < back } ? longest : nil
         }
-        print("the journal's samples were in the history \(Date().timeIntervalSince(back)) s later, longest gap \(gap) s")
+        print(
+          "the journal's samples were in the history \(Date().timeIntervalSince(back)) s later, longest gap \(gap) s")
         #expect(await scene.service.processIdentifier == process)
         #expect(scene.ssh.acceptedCount == 1)
         try await scene.apply(Scene.disk(max: 0))

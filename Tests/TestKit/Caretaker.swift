@@ -13,6 +13,8 @@ package final class Caretaker: Sendable {
     process = try ManagedProcess([
       "sh", "-c", #"exec 3<&0; setsid sh -c "$0" caretaker "$1" <&3 3<&- >/dev/null 2>&1 &"#, Self.script, folder,
     ])
+    // Until then the end of this object would end the shell before there is a child to stay.
+    _ = process.waitUntilExit(within: 10)
   }
 
   /// Ten seconds at most; the folder goes in any case.
