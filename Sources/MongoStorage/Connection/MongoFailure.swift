@@ -91,8 +91,8 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case 8 where message.contains("No space left"): return (.full, "; make room on the database server's disk")
     // MaxTimeMSExpired, network, stepping down, not primary, shutting down, snapshot and lock time-outs; 112 and 246:
     // others write the same at this moment, and the next try finds them done.
-    case 6, 7, 24, 43, 50, 63, 64, 79, 89, 91, 100, 112, 133, 134, 150, 189, 202, 234, 237, 246, 251, 262, 317, 358, 9001,
-      10058, 10107, 11600, 11602, 13388, 13435, 13436, 13475:
+    case 6, 7, 24, 43, 50, 63, 64, 79, 89, 91, 100, 112, 133, 134, 150, 189, 202, 234, 237, 246, 251, 262, 317, 358,
+      9001, 10058, 10107, 11600, 11602, 13388, 13435, 13436, 13475:
       return (.unavailable, "")
     // DatabaseDifferCase.
     case 13297:
