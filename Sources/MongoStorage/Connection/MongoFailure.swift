@@ -39,7 +39,7 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
   /// A second try may be made; what it does must be the same when the first was done after all.
   ///
   /// Label, broken connection, or one of the codes by which a server says that it is going away or is not the primary:
-  /// the label comes only with numbered writes, which ours are not.
+  /// the label comes only with writes that libmongoc numbers, and not all of ours are.
   var isRetryable: Bool {
     labels.contains("RetryableWriteError") || isNetwork
       || isServer && [6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436].contains(code)
