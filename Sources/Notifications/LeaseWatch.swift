@@ -19,6 +19,10 @@ package struct LeaseWatch: Sendable {
   /// Looks after which a lease that is over by the clock is taken away, and one that is not.
   private let looksWhenOver: Int
   private let looksAtMost: Int
+  /// Looks in a row after one that failed before a lease is taken away: while nobody could look nobody could extend
+  /// either, and who could not tries again every second.
+  private static let looksAfterMiss = 3
+  private var looksSinceMiss = LeaseWatch.looksAfterMiss
   /// By the entry's id: as many as there are leases.
   private var sightings: [String: Sighting] = [:]
 
@@ -37,6 +41,7 @@ package struct LeaseWatch: Sendable {
   ///   - now: the time of day.
   /// - Returns: those whose holder is gone.
   package mutating func look(at leases: [QueueLease], now: Date) -> [QueueLease] {
+    looksSinceMiss = min(looksSinceMiss + 1, Self.looksAfterMiss)
     var next: [String: Sighting] = [:]
     var stranded: [QueueLease] = []
     for lease in leases {
@@ -44,10 +49,18 @@ package struct LeaseWatch: Sendable {
       if let known = sightings[lease.entry.id], lease.entry.isUnchanged(since: known.lease) {
         sighting.looks = known.looks + 1
       }
-      if sighting.looks >= (lease.entry.isStranded(at: now) ? looksWhenOver : looksAtMost) { stranded.append(lease) }
+      if looksSinceMiss == Self.looksAfterMiss,
+        sighting.looks >= (lease.entry.isStranded(at: now) ? looksWhenOver : looksAtMost)
+      {
+        stranded.append(lease)
+      }
       next[lease.entry.id] = sighting
     }
     sightings = next
     return stranded
   }
+
+  /// A look failed. What was seen before still counts, or a store that fails now and then would keep the dead's leases
+  /// for ever.
+  package mutating func missed() { looksSinceMiss = 0 }
 }

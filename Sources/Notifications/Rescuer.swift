@@ -61,8 +61,10 @@ package struct Rescuer: Sendable {
         roundsToPruning = Self.pruneRounds
       }
       last = now
+      var hasSeen = false
       do throws(StorageError) {
         let leases = try await storage.heldLeases(limit: Self.leaseBound)
+        hasSeen = true
         // Also without any: the store finishes what a crash left half done.
         let ended = leases.filter { $0.entry.owner.map(hasEnded) ?? false }
         let stranded = watch.look(at: leases, now: now).filter { !ended.contains($0) }
@@ -85,8 +87,8 @@ package struct Rescuer: Sendable {
           logger.warning("the queue cannot be looked through; trying again", metadata: ["error": "\(error)"])
         }
         isStoreAway = true
-        // While nobody could look, nobody could extend either: the living have their time from the next look on.
-        watch = LeaseWatch(lease: lease, interval: Self.interval)
+        // What else failed is tried again; what was seen was seen.
+        if !hasSeen { watch.missed() }
       }
       try await clock.sleep(for: hasLooked ? Self.interval : Self.firstPause)
     }

@@ -6,10 +6,14 @@ import Storage
 actor BrokenLine: Storage {
   private let inner: any Storage
   private var isAway = false
+  private var failsRescues = false
 
   init(_ inner: any Storage) { self.inner = inner }
 
   func turn(isAway: Bool) { self.isAway = isAway }
+
+  /// Lets rescues alone fail.
+  func turn(failsRescues: Bool) { self.failsRescues = failsRescues }
 
   private func line() throws(StorageError) -> any Storage {
     if isAway { throw StorageError(.unavailable, "switched off") }
@@ -56,7 +60,8 @@ actor BrokenLine: Storage {
   }
   func heldLeases(limit: Int) async throws(StorageError) -> [QueueLease] { try await line().heldLeases(limit: limit) }
   func rescue(_ leases: [QueueLease], now: Date) async throws(StorageError) -> Int {
-    try await line().rescue(leases, now: now)
+    if failsRescues { throw StorageError(.unavailable, "no rescue now") }
+    return try await line().rescue(leases, now: now)
   }
   func queueCounts(now: Date) async throws(StorageError) -> QueueCounts { try await line().queueCounts(now: now) }
   func queueLoad(now: Date) async throws(StorageError) -> QueueLoad { try await line().queueLoad(now: now) }

@@ -93,7 +93,49 @@ struct RescuerTests {
     _ = await rescuing.result
   }
 
-  @Test("a look that failed begins the watch anew: the living have their time after an outage, too")
+  @Test("looks that fail now and then keep nobody's lease for ever")
+  func failingNowAndThen() {
+    var watch = LeaseWatch(lease: .seconds(60), interval: interval)
+    let until = start.addingTimeInterval(-9)
+    var taken: Int?
+    for number in 0..<40 where taken == nil {
+      if number % 5 == 4 {
+        watch.missed()
+      } else if !watch.look(at: [lease("1", until: until)], now: start).isEmpty {
+        taken = number
+      }
+    }
+    // Looks 0 to 3, a failed one, and three more.
+    #expect(taken == 7)
+  }
+
+  @Test("what cannot be done besides does not keep a lease that is over from being taken away")
+  func failingBesides() async throws {
+    let office = Office()
+    try await office.announce(.firing)
+    let line = BrokenLine(office.storage)
+    _ = try #require(
+      try await office.storage.claim(owner: "w", now: office.now.addingTimeInterval(-90), lease: .seconds(60)))
+    let rescuer = Rescuer(
+      storage: line, doorbell: office.doorbell, clock: office.clock, now: office.context.now,
+      logger: office.context.logger)
+    let rescuing = Task { try await rescuer.run() }
+    try await office.clock.sleepers(atLeast: 1)
+    await line.turn(failsRescues: true)
+    for _ in 0..<8 {
+      office.clock.advance(by: Rescuer.interval)
+      try await office.clock.sleepers(atLeast: 1)
+    }
+    #expect(try await office.entries().first?.state == .leased)
+    await line.turn(failsRescues: false)
+    office.clock.advance(by: Rescuer.interval)
+    try await office.clock.sleepers(atLeast: 1)
+    #expect(try await office.entries().first?.state == .pending)
+    rescuing.cancel()
+    _ = await rescuing.result
+  }
+
+  @Test("after looks that failed the living have the time of two looks")
   func outage() async throws {
     let office = Office()
     try await office.announce(.firing)
@@ -115,7 +157,7 @@ struct RescuerTests {
     await line.turn(isAway: true)
     for _ in 0..<3 { try await look() }
     await line.turn(isAway: false)
-    for _ in 0..<5 {
+    for _ in 0..<2 {
       try await look()
       #expect(try await office.entries().first?.state == .leased)
     }
