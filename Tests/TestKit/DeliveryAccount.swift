@@ -28,7 +28,7 @@ package actor DeliveryAccount {
     package var confused: [String] = []
     /// Keys that arrived and were never offered.
     package var strangers: [String] = []
-    /// From the kill after a first receipt, or after the acceptance, to the next receipt of that key.
+    /// From the first kill after a receipt, or after the acceptance, to the next receipt of that key.
     package var longestRetry: Duration = .zero
     package var kills = 0
 
@@ -83,7 +83,7 @@ package actor DeliveryAccount {
         report.longestRetry = max(report.longestRetry, later.at - max(kills[index].at, earlier.at))
       }
       if let first = list.first, let start = accepted[key],
-        let kill = kills.last(where: { $0.at <= first.at && $0.at >= start })
+        let kill = kills.first(where: { $0.at <= first.at && $0.at >= start })
       {
         report.longestRetry = max(report.longestRetry, first.at - kill.at)
       }
