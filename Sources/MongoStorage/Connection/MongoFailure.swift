@@ -55,6 +55,9 @@ struct MongoFailure: Error, Sendable, Hashable, CustomStringConvertible {
   /// MongoDB has no such thing: change streams on a standalone, a command of a newer version.
   var isUnsupported: Bool { isServer && (code == 115 || code == 40573 || code == 59 || code == 166) }
   var isNoSuchCollection: Bool { isServer && code == 26 }
+  /// An index that a command names is not there: somebody dropped it, or its collection. 27 IndexNotFound, 291
+  /// NoQueryExecutionPlans; for hints the server says BadValue.
+  var isNoSuchIndex: Bool { isServer && (code == 27 || code == 291 || code == 2 && message.contains("hint")) }
 
   /// The command may have been done: the connection broke on the way, the time ran out, or the primary stepped down.
   var isUnknownOutcome: Bool {

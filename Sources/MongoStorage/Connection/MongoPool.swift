@@ -108,7 +108,16 @@ final class MongoPool: Sendable {
     }
     do {
       try prepared(connection)
-      return .success(try body(connection))
+      do {
+        return .success(try body(connection))
+      } catch let failure as MongoFailure where failure.isNoSuchIndex {
+        // Somebody dropped an index or a collection: all is brought in order once more before anything else.
+        logger.warning(
+          "an index of the store is gone; it is made again", metadata: ["error": "\(failure)"])
+        preparation.changeForAll { if case .done = $0 { $0 = .none } }
+        try prepared(connection)
+        return .success(try body(connection))
+      }
     } catch {
       let failure = Self.storageError(error, doing: doing, address)
       metrics.errors(failure.code.rawValue)
