@@ -122,6 +122,96 @@ struct QueueSharingTests {
     await new.close()
   }
 
+  @Test("an instance whose clock is ahead keeps its pauses: the other does not take its messages before their time")
+  func differentClocks() async throws {
+    let stage = QueueStage(try await MongoServer.shared())
+    let ahead = try await stage.open()
+    let other = try await stage.open()
+    _ = try await ahead.record(nil, queueing: [QueueStage.entry("1"), QueueStage.entry("2", created: 1)])
+    // Both have worked for a while; one clock is an hour ahead.
+    func early(_ seconds: Double) -> Date { instant(seconds) }
+    func late(_ seconds: Double) -> Date { instant(3600 + seconds) }
+    #expect(try await other.queueLoad(now: early(5)).due == 2)
+    for id in ["1", "2"] {
+      let lease = try #require(try await ahead.claim(owner: "a", now: late(10), lease: .seconds(60)))
+      #expect(lease.entry.id == id)
+      let again = Settlement.again(at: late(70), outcome: "again", answer: "451")
+      #expect(try await ahead.settle(lease, as: again, now: late(11), adding: []))
+    }
+    for second in stride(from: 12.0, to: 60, by: 3) {
+      #expect(try await other.claim(owner: "b", now: early(second), lease: .seconds(60)) == nil)
+      #expect(try await other.queueLoad(now: early(second)).due == 0)
+      #expect(try await ahead.claim(owner: "a", now: late(second), lease: .seconds(60)) == nil)
+    }
+    // One that starts now cannot know whose clock was set, and tries what it finds once.
+    let fresh = try await stage.open()
+    let lease = try #require(try await fresh.claim(owner: "c", now: early(61), lease: .seconds(60)))
+    let again = Settlement.again(at: early(121), outcome: "again", answer: "451")
+    #expect(try await fresh.settle(lease, as: again, now: early(62), adding: []))
+    #expect(try await fresh.claim(owner: "c", now: early(63), lease: .seconds(60))?.entry.id == "2")
+    #expect(try await fresh.claim(owner: "c", now: early(64), lease: .seconds(60)) == nil)
+    for handle in [ahead, other, fresh] { await handle.close() }
+  }
+
+  @Test("goes on after somebody dropped the collection: its indexes are made again, and keys are unique as before")
+  func droppedCollection() async throws {
+    let stage = QueueStage(try await MongoServer.shared())
+    let store = try await stage.open()
+    _ = try await store.record(nil, queueing: [QueueStage.entry("1")])
+    try await stage.server.python("db.notifications.drop()", database: store.database)
+    _ = try await store.record(nil, queueing: [QueueStage.entry("2")])
+    #expect(try await store.claim(owner: "w", now: instant(9), lease: .seconds(60))?.entry.id == "2")
+    #expect(try await store.record(nil, queueing: [QueueStage.entry("3", key: "key-2")]) == 0)
+    #expect(try await store.nextDue() == nil)
+    await store.close()
+  }
+
+  @Test("every write that is a promise says majority and journal, and every command how long it may take")
+  func safety() async throws {
+    // A server of its own: all that comes to it is logged.
+    let server = try await MongoServer.start(.replicaSet(1))
+    let stage = QueueStage(server)
+    let store = try await stage.open()
+    try await server.python("db.command('profile', 0, slowms=-1)", database: store.database)
+    _ = try await store.record(QueueStage.episode("a"), queueing: [QueueStage.entry("1"), QueueStage.entry("2")])
+    let lease = try #require(try await store.claim(owner: "w", now: instant(9), lease: .seconds(60)))
+    #expect(try await store.extend(lease, until: instant(90)))
+    #expect(try await store.settle(lease, as: .delivered(receipt: ""), now: instant(10), adding: []))
+    let second = try #require(try await store.claim(owner: "w", now: instant(11), lease: .seconds(60)))
+    #expect(try await store.rescue([second], now: instant(99)) == 1)
+    _ = try await store.drop(id: "2", reason: "", now: instant(99))
+    _ = try await store.pruneQueue(settledBefore: instant(5000))
+    let right = Lease(name: "gathering", owner: "a", epoch: 1, beat: 0, ttl: 30)
+    #expect(try await store.replace(right, expecting: nil) == right)
+    try await store.raiseFence(to: 2)
+    let target = Document(kind: .targets, id: "box", fields: ["target": "box"])
+    _ = try await store.put([target])
+    _ = try await store.delete(.targets, id: "box")
+    let lines = try await stage.server.python(
+      #"""
+      db.command("profile", 0, slowms=100)
+      seen = set()
+      for line in client().admin.command("getLog", "global")["log"]:
+          facts = json.loads(line).get("attr", {})
+          command = facts.get("command", {})
+          if facts.get("type") != "command" or facts.get("appName") != "syscrap" or "$db" not in command: continue
+          name = next(iter(command))
+          if command["$db"] != db.name or name in ("getMore", "killCursors"): continue
+          seen.add(name)
+          if not command.get("maxTimeMS"): print("without time:", command)
+          concern = command.get("writeConcern", {})
+          if name in ("insert", "update", "delete", "findAndModify"):
+              if concern.get("w") != "majority" or concern.get("j") is not True: print("unsafe:", command)
+      print("seen", *sorted(seen))
+      """#, database: store.database)
+    #expect(lines.count == 1, "\(lines)")
+    for name in ["aggregate", "delete", "find", "findAndModify", "insert", "update"] {
+      #expect(lines.last?.contains(" " + name) == true, "\(lines)")
+    }
+    await store.close()
+    await server.end()
+  }
+
   @Test("a claim goes along its index, without a sort and without looking at anything else")
   func plan() async throws {
     let stage = QueueStage(try await MongoServer.shared())

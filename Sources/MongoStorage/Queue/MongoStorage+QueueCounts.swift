@@ -68,9 +68,10 @@ extension QueueSession {
 
   /// Those that only a clock that was set back makes due.
   func countAhead(_ now: Date) throws -> Int {
-    try count { w in
+    let ahead = try ahead(of: now)
+    return try count { w in
       w.string("state", QueueEntry.State.pending.rawValue)
-      Self.isAhead(of: now, &w)
+      ahead.filter(&w)
       w.document("next_at") { $0.date("$gt", now) }
     }
   }

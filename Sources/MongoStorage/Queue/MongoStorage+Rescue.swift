@@ -19,6 +19,7 @@ extension MongoStorage {
   /// outboxes, takes in other programs' messages and brings the tally up to date, too.
   package func rescue(_ leases: [QueueLease], now: Date) async throws(StorageError) -> Int {
     let count = try await queue("rescuing notifications") { session in
+      session.memory.saw(now)
       var count = 0
       for lease in leases {
         guard let owner = lease.entry.owner else { continue }

@@ -26,6 +26,7 @@ extension MongoStorage {
   ) async throws(StorageError) -> Bool {
     guard let owner = lease.entry.owner else { return false }
     let settled = try await queue("settling a notification") { session in
+      session.memory.saw(now)
       let documents = session.documents(adding)
       var entry = lease.entry
       entry.settled(settlement, now: now, handsOn: !adding.isEmpty)

@@ -23,6 +23,7 @@ struct QueueClaim {
   }
 
   func run() throws -> QueueLease? {
+    session.memory.saw(now)
     if session.memory.isTimeToLook(now) { _ = try session.tidy(now: now) }
     for isLast in [false, true] {
       switch try front() {
@@ -87,9 +88,10 @@ struct QueueClaim {
 
   /// What only a clock that was set back makes due: last changed in the future.
   private func ahead() throws -> QueueLease? {
+    let ahead = try session.ahead(of: now)
     let found = try lease(sort: ["updated", "sequence"], index: QueueNames.touchedIndex) { w in
       w.string("state", QueueEntry.State.pending.rawValue)
-      QueueSession.isAhead(of: now, &w)
+      ahead.filter(&w)
       w.document("next_at") { $0.date("$gt", now) }
     }
     return try found.flatMap(resolve)

@@ -9,6 +9,7 @@ package final class QueueMemory: Sendable {
     var lastLook: Date?
     var waiting: [String] = []
     var waitingSince: Date?
+    var latest: Date?
   }
 
   /// Most entries that are remembered as waiting; beyond it the oldest are forgotten and looked at again.
@@ -52,6 +53,25 @@ package final class QueueMemory: Sendable {
   }
 
   func looked(_ now: Date) { state.withLock { $0.lastLook = now } }
+
+  /// Notes a time of day that this handle works with.
+  func saw(_ now: Date) { state.withLock { state in state.latest = state.latest.map { max($0, now) } } }
+
+  /// The latest time of day that this handle has worked with, or that it found in the queue at its first look.
+  ///
+  /// What was last changed later than now, but not later than this, was changed before this machine's clock was set
+  /// back. What was changed later still comes from another machine whose clock is ahead of this one's, and waits for its
+  /// time: hurrying it would undo every pause between tries.
+  /// - Parameter first: what stands in the queue; asked once.
+  func latest(_ now: Date, first: () throws -> Date?) rethrows -> Date {
+    if let known = state.withLock({ $0.latest }) { return max(known, now) }
+    let found = max(try first() ?? now, now)
+    return state.withLock { state in
+      let latest = max(state.latest ?? found, found)
+      state.latest = latest
+      return latest
+    }
+  }
 
   /// Entries that were found waiting for a leased predecessor less than a second ago.
   func waiting(_ now: Date) -> [String] {

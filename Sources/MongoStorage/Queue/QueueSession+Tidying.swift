@@ -27,6 +27,7 @@ extension QueueSession {
 
   /// One aggregation over the small indexes, each part ending at its first hit.
   private func look(now: Date) throws -> Set<String> {
+    let ahead = try ahead(of: now)
     func stages(_ name: String, _ w: inout BSONWriter, _ filter: (inout BSONWriter) -> Void) {
       w.document { $0.document("$match", filter) }
       w.document { $0.int32("$limit", 1) }
@@ -54,7 +55,7 @@ extension QueueSession {
         union(QueueNames.notifications, "foreign", &w, Self.isWithoutTime)
         union(QueueNames.notifications, "ahead", &w) { w in
           w.string("state", QueueEntry.State.pending.rawValue)
-          Self.isAhead(of: now, &w)
+          ahead.filter(&w)
         }
         for collection in QueueNames.withOutbox {
           union(collection, "unfinished", &w) { $0.bool("unfinished", true) }
@@ -65,9 +66,40 @@ extension QueueSession {
     return Set(try connection.find(command, limit: 8).compactMap { $0["left"]?.stringValue })
   }
 
-  /// Last changed later than any clock's error can explain: what `QueueEntry.isDue(at:)` says.
-  static func isAhead(of now: Date, _ w: inout BSONWriter) {
-    w.document("updated") { $0.date("$gt", StoredTime.stored(now).addingTimeInterval(QueueEntry.aheadBound)) }
+  /// When entries were last changed that only a clock that was set back makes due: later than any clock's error can
+  /// explain (what `QueueEntry.isDue(at:)` says), and not later than this machine's clock ever stood.
+  struct Ahead {
+    var after: Date
+    var through: Date
+
+    func filter(_ w: inout BSONWriter) {
+      w.document("updated") { w in
+        w.date("$gt", after)
+        w.date("$lte", through)
+      }
+    }
+  }
+
+  func ahead(of now: Date) throws -> Ahead {
+    let latest = try memory.latest(now) {
+      let command = BSON { w in
+        w.string("find", QueueNames.notifications)
+        w.document("filter") { w in
+          w.string("state", QueueEntry.State.pending.rawValue)
+          w.document("updated") { $0.date("$gt", now) }
+        }
+        w.document("sort") { w in
+          w.int32("updated", -1)
+          w.int32("sequence", -1)
+        }
+        w.document("projection") { $0.int32("updated", 1) }
+        w.int32("limit", 1)
+        w.string("hint", QueueNames.touchedIndex)
+      }
+      return try connection.find(command, limit: 1).first?["updated"]?.dateValue
+    }
+    return Ahead(
+      after: StoredTime.stored(now).addingTimeInterval(QueueEntry.aheadBound), through: StoredTime.stored(latest))
   }
 
   /// No state of ours: the bare message of another program, or somebody's own word. Gaps in the index, not a scan.
