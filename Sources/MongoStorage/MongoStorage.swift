@@ -41,7 +41,9 @@ package final class MongoStorage: Storage {
   let changes: DocumentChanges
   /// The epoch in whose name this handle writes episodes and roll-up states; 0 before one was raised.
   let fenceValue = Locked<Int64>(0)
-  let queueMemory = QueueMemory()
+  let queueMemory: QueueMemory
+  let claims: GroupedCalls<ClaimRequest, QueueLease?>
+  let settlements: GroupedCalls<SettleRequest, Bool>
   /// The store's address for messages.
   package var place: String { pool.address.place }
   var fence: Int64 { fenceValue.withLock { $0 } }
@@ -84,10 +86,27 @@ package final class MongoStorage: Storage {
     self.deployment = deployment
     self.logger = logger
     database = address.database
-    pool = try MongoPool(address, threads: threads, logger: logger) { connection in
+    let pool = try MongoPool(address, threads: threads, logger: logger) { connection in
       let found = try Deployment.read(connection)
       try Schema.prepare(connection, address: address, logger: logger)
       deployment.withLock { $0 = found }
+    }
+    self.pool = pool
+    let memory = QueueMemory()
+    queueMemory = memory
+    claims = GroupedCalls { requests in
+      await pool.group("claiming a notification", requests) { connection, doing in
+        QueueGroupClaim(
+          session: QueueSession(connection: connection, memory: memory, logger: logger), requests: requests
+        ).run(address, doing: doing)
+      }
+    }
+    settlements = GroupedCalls { requests in
+      await pool.group("settling a notification", requests) { connection, doing in
+        QueueGroupSettlement(
+          session: QueueSession(connection: connection, memory: memory, logger: logger), requests: requests
+        ).run(address, doing: doing)
+      }
     }
     changes = DocumentChanges(pool: pool, logger: logger)
   }

@@ -97,6 +97,18 @@ final class MongoPool: Sendable {
     return try result.get()
   }
 
+  /// As ``run(_:_:)`` for several requests at once, of which each has its own outcome.
+  func group<Request, Answer: Sendable>(
+    _ doing: String, _ requests: [Request],
+    _ body: @escaping @Sendable (MongoConnection, String) throws -> [Swift.Result<Answer, StorageError>]
+  ) async -> [Swift.Result<Answer, StorageError>] {
+    do throws(StorageError) {
+      return try await run(doing) { try body($0, doing) }
+    } catch {
+      return requests.map { _ in .failure(error) }
+    }
+  }
+
   private func outcome<Result>(
     _ doing: String, _ connection: MongoConnection?, isLate: Bool, _ body: (MongoConnection) throws -> Result
   ) -> Swift.Result<Result, StorageError> {

@@ -3,7 +3,8 @@ internal import Model
 package import Storage
 
 extension MongoStorage {
-  /// Usually one round trip: a single findAndModify along the index `claim`, majority and journaled.
+  /// Usually one round trip: a single findAndModify along the index `claim`, majority and journaled. Claims that come
+  /// together go together, see ``QueueGroupClaim``.
   ///
   /// Without transactions the order is: lease first, then look at what stands before, then merge. So:
   /// - Two claimers never have one entry: the lease is a compare-and-set of one document.
@@ -18,8 +19,7 @@ extension MongoStorage {
   ///   An epoch that was given out is never given out again: a lease that is given back takes its number back only
   ///   while its `token` still stands, and nobody has seen the number.
   package func claim(owner: String, now: Date, lease: Duration) async throws(StorageError) -> QueueLease? {
-    try await queue("claiming a notification") { session in
-      try QueueClaim(session: session, owner: owner, now: now, until: now + lease.timeInterval).run()
-    }
+    try await claims.call(
+      ClaimRequest(owner: owner, now: now, until: now + lease.timeInterval), doing: "claiming a notification")
   }
 }

@@ -1,4 +1,5 @@
 package import FoundationEssentials
+internal import Logging
 package import Model
 package import Storage
 
@@ -20,44 +21,113 @@ extension MongoStorage {
 
   /// One update whose filter names owner and epoch: what the entry becomes follows from the lease alone, because nobody
   /// else writes to what is leased (a hand that drops it ends the lease). Entries to add are promised in the same
-  /// document (see ``Outbox``).
+  /// document (see ``Outbox``). Settlements that come together go together, see ``QueueGroupSettlement``.
   package func settle(
     _ lease: QueueLease, as settlement: Settlement, now: Date, adding: [QueueEntry]
   ) async throws(StorageError) -> Bool {
-    guard let owner = lease.entry.owner else { return false }
-    let settled = try await queue("settling a notification") { session in
-      session.memory.saw(now)
-      let documents = session.documents(adding)
-      var entry = lease.entry
-      entry.settled(settlement, now: now, handsOn: !adding.isEmpty)
-      let token = session.memory.newToken()
-      let changed = try session.count(
-        update: QueueNames.notifications,
-        where: { QueueSession.holds(lease, by: owner, &$0) },
-        { w in
-          w.document("$set") { w in
-            QueueDocument.changing(entry, &w)
-            if !adding.isEmpty {
-              w.strings("alternates", entry.alternates)
-              Outbox.set(token, &w)
-            }
-            w.int("token", token)
-          }
-          if !adding.isEmpty { Outbox.push(documents, &w) }
-        })
-      if changed == 0 || !documents.isEmpty {
-        // Not ours any more. Or it was settled by this very call, and the answer was lost. Where there is an outbox, it
-        // may hold what an earlier settlement left.
-        let found = try session.document { QueueID.identify(lease.entry.id, &$0) }
-        if changed == 0 && found?["token"]?.int64Value != token { return false }
-        if let found, let outbox = try Outbox(found, in: QueueNames.notifications) {
-          _ = session.fulfil(outbox, at: .settled)
-        }
-      }
-      return true
-    }
+    guard lease.entry.owner != nil else { return false }
+    let settled = try await settlements.call(
+      SettleRequest(lease: lease, settlement: settlement, now: now, adding: adding), doing: "settling a notification")
     if settled { queueMemory.forgetWaiting() }
     return settled
+  }
+}
+
+/// The end of one lease.
+struct SettleRequest: Sendable {
+  var lease: QueueLease
+  var settlement: Settlement
+  var now: Date
+  var adding: [QueueEntry]
+}
+
+/// Settlements of several workers that came together: one command with an update for each.
+struct QueueGroupSettlement {
+  let session: QueueSession
+  let requests: [SettleRequest]
+
+  private struct Change {
+    var request: SettleRequest
+    var owner: String
+    var entry: QueueEntry
+    var documents: [BSON]
+    var token: Int64
+  }
+
+  func run(_ address: MongoAddress, doing: String) -> [Result<Bool, StorageError>] {
+    let changes = requests.map(change)
+    var isCertain = false
+    do {
+      isCertain = try write(changes) == changes.count
+    } catch let error as MongoFailure where error.isFinal && changes.count > 1 {
+      // One that the store refuses must not fail the others: their documents say what became of them.
+      session.logger.warning("a settlement was refused; each is made alone", metadata: ["error": "\(error)"])
+    } catch {
+      let failure = MongoPool.storageError(error, doing: doing, address)
+      return requests.map { _ in .failure(failure) }
+    }
+    return changes.map { change in
+      if isCertain, change.documents.isEmpty { return .success(true) }
+      do {
+        return .success(try finish(change, isCertain: try isCertain || write([change]) == 1))
+      } catch {
+        return .failure(MongoPool.storageError(error, doing: doing, address))
+      }
+    }
+  }
+
+  private func change(_ request: SettleRequest) -> Change {
+    session.memory.saw(request.now)
+    var entry = request.lease.entry
+    let owner = entry.owner ?? ""
+    entry.settled(request.settlement, now: request.now, handsOn: !request.adding.isEmpty)
+    return Change(
+      request: request, owner: owner, entry: entry, documents: session.documents(request.adding),
+      token: session.memory.newToken())
+  }
+
+  /// - Returns: how many leases were still held.
+  private func write(_ changes: [Change]) throws -> Int {
+    let reply = try session.connection.write { w in
+      w.string("update", QueueNames.notifications)
+      w.array("updates") { w in
+        for change in changes {
+          w.document { w in
+            w.document("q") { QueueSession.holds(change.request.lease, by: change.owner, &$0) }
+            w.document("u") { w in
+              w.document("$set") { w in
+                QueueDocument.changing(change.entry, &w)
+                if !change.request.adding.isEmpty {
+                  w.strings("alternates", change.entry.alternates)
+                  Outbox.set(change.token, &w)
+                }
+                w.int("token", change.token)
+              }
+              if !change.request.adding.isEmpty { Outbox.push(change.documents, &w) }
+            }
+          }
+        }
+      }
+      w.bool("ordered", false)
+    }
+    return reply["n"]?.intValue ?? 0
+  }
+
+  /// Looks whose the entry is, and fulfils what it promises.
+  /// - Parameter isCertain: the lease was held. Else it was not any more; or it was settled by an earlier try of this very
+  ///   call, and goes on in other hands by now: then the ledger has our line.
+  /// - Returns: false when the lease was not held any more.
+  private func finish(_ change: Change, isCertain: Bool) throws -> Bool {
+    let found = try session.document { QueueID.identify(change.request.lease.entry.id, &$0) }
+    guard let found else { return isCertain }
+    if !isCertain, found["token"]?.int64Value != change.token {
+      guard let line = change.entry.attempts.last,
+        QueueDocument.stored(found).entry.attempts.contains(line)
+      else { return false }
+    }
+    // Where there is an outbox, it may hold what an earlier settlement left.
+    if let outbox = try Outbox(found, in: QueueNames.notifications) { _ = session.fulfil(outbox, at: .settled) }
+    return true
   }
 }
 
