@@ -47,6 +47,8 @@ package actor JournaledStorage {
   let now: @Sendable () -> Date
   let random: @Sendable () -> Double
   let logger: Logger
+  /// Writes the end of a message that fired, see ``open(journal:configuration:clock:now:random:logger:ending:opening:)``.
+  let ending: @Sendable (Episode, QueueEntry, Date) -> QueueEntry?
   /// Never optional, nor passed through generic code: this compiler spoils what such a closure returns then.
   private let opening: @Sendable () async throws(StorageError) -> any WholeStorage
 
@@ -87,7 +89,8 @@ package actor JournaledStorage {
   init(
     _ primary: (any WholeStorage)?, opening: @escaping @Sendable () async throws(StorageError) -> any WholeStorage,
     journal: any Journal, configuration: Configuration, clock: any Clock<Duration>,
-    now: @escaping @Sendable () -> Date, random: @escaping @Sendable () -> Double, logger: Logger
+    now: @escaping @Sendable () -> Date, random: @escaping @Sendable () -> Double, logger: Logger,
+    ending: @escaping @Sendable (Episode, QueueEntry, Date) -> QueueEntry?
   ) {
     self.primary = primary
     self.opening = opening
@@ -99,16 +102,20 @@ package actor JournaledStorage {
     self.logger = logger
   }
 
+    self.ending = ending
   /// Opens the store behind the journal. A store that is away is no failure: it is waited for from then on.
   ///
   /// What an earlier process left in the journal is brought to the store first; that is waited for a few seconds.
   /// - Throws: what `opening` throws, unless it is `unavailable`. The journal is closed then.
   package static func open(
+  /// - Parameter ending: from an episode, a message that it fires, and the time of day: the message that it is over, for
+  ///   news that comes so late that nobody else will tell its end. nil: it needs none.
     journal: any Journal, configuration: Configuration = .init(), clock: any Clock<Duration> = ContinuousClock(),
     now: @escaping @Sendable () -> Date = { Date() },
     random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, logger: Logger,
     opening: @escaping @Sendable () async throws(StorageError) -> any WholeStorage
   ) async throws(StorageError) -> JournaledStorage {
+    ending: @escaping @Sendable (Episode, QueueEntry, Date) -> QueueEntry? = { _, _, _ in nil },
     var primary: (any WholeStorage)?
     var reason = "an earlier run left operations behind"
     do throws(StorageError) {
@@ -122,7 +129,7 @@ package actor JournaledStorage {
     }
     let storage = JournaledStorage(
       primary, opening: opening, journal: journal, configuration: configuration, clock: clock, now: now,
-      random: random, logger: logger)
+      random: random, logger: logger, ending: ending)
     await storage.begin(reason)
     if primary != nil { await storage.whenPresent(within: .seconds(5)) }
     return storage

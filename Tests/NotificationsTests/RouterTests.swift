@@ -104,6 +104,23 @@ import Testing
     #expect(try await office.entries().count == 1)
   }
 
+  @Test("an episode that ends before it fired here, but whose firing came from another instance, is told to be over")
+  func firedElsewhere() async throws {
+    let office = Office()
+    var ended = Office.episode(endedAfter: .seconds(60))
+    try await office.announce(.silent, ended)
+    #expect(try await office.entries().isEmpty)
+    try await office.announce(.firing)
+    try await office.announce(.silent, ended)
+    #expect(try await office.entries().map(\.kind) == ["firing", "resolved"])
+    // One that had fired here was silent on purpose.
+    ended.id = "e2"
+    ended.fired_at = Office.opening
+    try await office.announce(.firing, Office.episode(id: "e2"))
+    try await office.announce(.silent, ended)
+    #expect(try await office.entries().map(\.kind) == ["firing", "resolved", "firing"])
+  }
+
   @Test("a silent announcement stores the episode and says nothing")
   func silent() async throws {
     let office = Office()

@@ -236,6 +236,7 @@ struct JournalBench {
   let folder: TemporaryDirectory
   var configuration = JournaledStorage.Configuration()
   var clock: any Clock<Duration> = ContinuousClock()
+  var ending: @Sendable (Episode, QueueEntry, Date) -> QueueEntry? = { _, _, _ in nil }
 
   init(_ store: SwitchedStore = SwitchedStore()) throws {
     self.store = store
@@ -261,7 +262,7 @@ struct JournalBench {
     let line: any Journal
     if let journal { line = journal } else { line = try await self.journal() }
     return try await JournaledStorage.open(
-      journal: line, configuration: configuration, clock: clock, logger: quiet, opening: opening)
+      journal: line, configuration: configuration, clock: clock, logger: quiet, ending: ending, opening: opening)
   }
 
   /// All samples that the store has, by `n`.
@@ -297,6 +298,10 @@ func firing(_ id: String, entries: Int = 1, state: ConditionState = .firing) -> 
   let kind = state == .firing ? "" : "-\(state)"
   return (
     episode,
-    (0..<entries).map { entry("\(id)\(kind)/\($0)", key: "key-\(id)\(kind)/\($0)", episode: id) }
+    (0..<entries).map {
+      var entry = entry("\(id)\(kind)/\($0)", key: "key-\(id)\(kind)/\($0)", episode: id)
+      if state == .ok { entry.kind = "resolved" }
+      return entry
+    }
   )
 }

@@ -46,6 +46,7 @@ package enum Stores {
     settings.isRolledUp = true
     let storage = try await JournaledStorage.open(
       journal: journal, configuration: settings, logger: logger,
+      ending: { LateEnd.message(of: $0, after: $1, at: $2) },
       opening: { () async throws(StorageError) -> any WholeStorage in try await mongo(uri, configuration, logger) })
     return ForService(storage: storage, shared: storage, journaled: storage)
   }
