@@ -21,6 +21,14 @@ extension JournaledStorage {
     if watch == nil, !isClosed { watch = Task { await self.watchOver() } }
   }
 
+  /// How far a replay came.
+  private enum Progress {
+    case complete
+    /// The store answers; what waits first could not be brought to it now. Whatever only needs an answer goes on.
+    case hindered
+    case storeIsAway
+  }
+
   private func watchOver() async {
     var failures = 0
     while !Task.isCancelled {
@@ -29,9 +37,10 @@ extension JournaledStorage {
         if mode == .present { return watch = nil }
         mode = .replaying
         let before = await journal.size.operations
-        if await replay() { return }
+        let progress = await replay()
+        if progress == .complete { return }
         if Task.isCancelled { break }
-        mode = .away
+        if progress == .storeIsAway { mode = .away }
         if await journal.size.operations < before { failures = 0 }
       }
       failures += 1
@@ -47,22 +56,25 @@ extension JournaledStorage {
   private func probe() async -> Bool {
     let (clock, patience) = (clock, configuration.patience)
     let timer = Task {
-      if (try? await clock.sleep(for: patience)) != nil { self.goAway(Self.overdue) }
+      if (try? await clock.sleep(for: patience)) != nil { self.isMissed(Self.overdue) }
     }
     defer { timer.cancel() }
     do throws(StorageError) {
       _ = try await opened().check()
       return true
     } catch {
-      goAway(error.message)
+      isMissed(error.message)
       logger.debug("the store is still away", metadata: ["error": "\(error)"])
       return false
     }
   }
 
-  /// Brings everything to the store. - Returns: true when the journal is empty and the store present again; false when
-  /// it went away or the task was cancelled.
-  private func replay() async -> Bool {
+  private func isMissed(_ reason: String) {
+    if mode == .replaying { mode = .away } else { goAway(reason) }
+  }
+
+  /// Brings everything to the store. - Returns: complete when the journal is empty and the store present again.
+  private func replay() async -> Progress {
     // A late effect of a try that was given up must not come behind what is replayed.
     while let late = inFlight.values.first { await late.value }
     defer { isAtTheLast = false }
@@ -73,7 +85,7 @@ extension JournaledStorage {
         items = try await journal.oldest(samples: configuration.batch)
       } catch {
         logger.error("the journal cannot be read; trying again", metadata: ["error": "\(error)"])
-        return false
+        return .hindered
       }
       isAtTheLast = await journal.size.operations - items.count < Self.fewOperations
       if items.isEmpty {
@@ -81,18 +93,24 @@ extension JournaledStorage {
           await withCheckedContinuation { idleWaiters.append($0) }
         } else if generation == seen {
           goPresent()
-          return true
+          return .complete
         }
         continue
       }
       do throws(StorageError) {
         try await bring(items)
       } catch {
+        if Task.isCancelled { break }
         logger.warning("the journal waits: an operation did not reach the store", metadata: ["error": "\(error)"])
-        return false
+        return error.code == .unavailable || error.code == .closed ? .storeIsAway : .hindered
       }
     }
-    return false
+    return .storeIsAway
+  }
+
+  /// A replay is left between two steps of it: what was not brought stays in the journal.
+  private func stopWhenClosing() throws(StorageError) {
+    if Task.isCancelled { throw StorageError(.closed, "the store is being closed") }
   }
 
   /// In order: samples that follow each other in one step, episodes and messages one by one. Each step is removed as
@@ -101,6 +119,7 @@ extension JournaledStorage {
     var samples: [Sample] = []
     var last: Int64?
     for item in items {
+      try stopWhenClosing()
       if case .append(let more)? = item.operation {
         samples += more
         last = item.sequence
@@ -121,13 +140,19 @@ extension JournaledStorage {
   }
 
   private func bring(_ samples: [Sample], through sequence: Int64) async throws(StorageError) {
-    try await bring(samples[...], sequence)
+    var refused: [(sample: Sample, error: StorageError)] = []
+    try await bring(samples[...], sequence, &refused)
+    // Only now, so that what is left in the middle and repeated is set aside once.
+    for (sample, error) in refused { try await setAside(sequence, .append([sample]), error) }
     try await journal.remove(through: sequence)
   }
 
   /// Halves what is refused until the sample is found that is meant.
-  private func bring(_ samples: ArraySlice<Sample>, _ sequence: Int64) async throws(StorageError) {
-    if samples.isEmpty { return }
+  private func bring(
+    _ samples: ArraySlice<Sample>, _ sequence: Int64, _ refused: inout [(sample: Sample, error: StorageError)]
+  ) async throws(StorageError) {
+    guard let first = samples.first else { return }
+    try stopWhenClosing()
     let primary = try await opened()
     let batch = Array(samples)
     switch await passage(
@@ -136,12 +161,10 @@ extension JournaledStorage {
     case .done: return
     case .later(let error): throw error
     case .refused(let error):
-      guard samples.count > 1 else {
-        return try await setAside(sequence, .append(Array(samples)), error)
-      }
+      guard samples.count > 1 else { return refused.append((first, error)) }
       let middle = samples.startIndex + samples.count / 2
-      try await bring(samples[..<middle], sequence)
-      try await bring(samples[middle...], sequence)
+      try await bring(samples[..<middle], sequence, &refused)
+      try await bring(samples[middle...], sequence, &refused)
     }
   }
 
@@ -200,16 +223,21 @@ extension JournaledStorage {
   ) async -> Passage {
     do throws(StorageError) {
       try await body()
+      hindrance = nil
       return .done
     } catch {
       if StorageRefusal.isFinal(error) { return .refused(error) }
       switch error.code {
-      case .unavailable, .full, .closed: return .later(error)
+      case .unavailable, .closed: return .later(error)
+      case .full:
+        hindrance = error.message
+        return .later(error)
       case .conflict, .corrupt, .internalError:
         if stuck?.sequence != sequence { stuck = (sequence, 0) }
         stuck?.tries += 1
         guard let tries = stuck?.tries, tries >= configuration.triesOfOne else { return .later(error) }
         if isGivenUp { return .refused(error) }
+        hindrance = error.message
         if tries.isMultiple(of: configuration.triesOfOne) {
           logger.error(
             "the store takes an episode or message from the journal again and again not; everything behind it waits",

@@ -79,6 +79,8 @@ package actor JournaledStorage {
   var isAtTheLast = false
   /// The operation that fails again and again, and how often it did.
   var stuck: (sequence: Int64, tries: Int)?
+  /// Why the store, which answers, does not take the oldest operation of the journal.
+  var hindrance: String?
   /// Who takes in the journal's samples, see ``Configuration/isRolledUp``.
   weak var intake: Recorder?
 
@@ -100,22 +102,22 @@ package actor JournaledStorage {
     self.now = now
     self.random = random
     self.logger = logger
+    self.ending = ending
   }
 
-    self.ending = ending
   /// Opens the store behind the journal. A store that is away is no failure: it is waited for from then on.
   ///
   /// What an earlier process left in the journal is brought to the store first; that is waited for a few seconds.
-  /// - Throws: what `opening` throws, unless it is `unavailable`. The journal is closed then.
-  package static func open(
   /// - Parameter ending: from an episode, a message that it fires, and the time of day: the message that it is over, for
   ///   news that comes so late that nobody else will tell its end. nil: it needs none.
+  /// - Throws: what `opening` throws, unless it is `unavailable`. The journal is closed then.
+  package static func open(
     journal: any Journal, configuration: Configuration = .init(), clock: any Clock<Duration> = ContinuousClock(),
     now: @escaping @Sendable () -> Date = { Date() },
     random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, logger: Logger,
+    ending: @escaping @Sendable (Episode, QueueEntry, Date) -> QueueEntry? = { _, _, _ in nil },
     opening: @escaping @Sendable () async throws(StorageError) -> any WholeStorage
   ) async throws(StorageError) -> JournaledStorage {
-    ending: @escaping @Sendable (Episode, QueueEntry, Date) -> QueueEntry? = { _, _, _ in nil },
     var primary: (any WholeStorage)?
     var reason = "an earlier run left operations behind"
     do throws(StorageError) {
@@ -297,6 +299,7 @@ package actor JournaledStorage {
     mode = .present
     watch = nil
     stuck = nil
+    hindrance = nil
     if var ended = outage, ended.until == nil {
       ended.until = now()
       outage = ended
@@ -322,7 +325,8 @@ package actor JournaledStorage {
         case .away: .away
         case .replaying: .replaying
         }
-      return StoreStatus(condition: condition, outage: outage, journal: size)
+      return StoreStatus(
+        condition: condition, outage: outage, journal: size, hindrance: mode == .replaying ? hindrance : nil)
     }
   }
 

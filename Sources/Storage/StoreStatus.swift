@@ -15,10 +15,13 @@ package struct StoreStatus: Sendable, Hashable {
   package var outage: StoreOutage?
   /// What waits in the journal.
   package var journal: JournalSize
-  package init(condition: Condition, outage: StoreOutage?, journal: JournalSize) {
+  /// Why the store, which answers, does not take the oldest operation of the journal; nil: it does, or is away.
+  package var hindrance: String?
+  package init(condition: Condition, outage: StoreOutage?, journal: JournalSize, hindrance: String? = nil) {
     self.condition = condition
     self.outage = outage
     self.journal = journal
+    self.hindrance = hindrance
   }
 
   /// What is left to bring to a store that is back; nil where nothing is.
@@ -28,9 +31,10 @@ package struct StoreStatus: Sendable, Hashable {
   package var backlog: String? {
     guard condition == .replaying else { return nil }
     let since = journal.oldest.map { ", the oldest of \(Instant.format($0))" } ?? ""
+    let trouble = hindrance.map { "; the store does not take it: \($0)" } ?? ""
     return """
       the journal is being brought to the store: \(journal.samples) samples and \(journal.entries) messages are \
-      left\(since)
+      left\(since)\(trouble)
       """
   }
 }

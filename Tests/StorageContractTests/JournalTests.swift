@@ -225,6 +225,91 @@ extension SwitchedStore {
     await storage.close()
   }
 
+  @Test("while the store answers and only refuses one operation, whatever needs an answer alone goes on")
+  func hindered() async throws {
+    let bench = try JournalBench()
+    let storage = try await bench.open()
+    await bench.store.turn(.away)
+    for id in ["a", "b"] {
+      let (episode, entries) = firing(id)
+      _ = try await storage.record(episode, queueing: entries)
+    }
+    let tries = EventLog<Int>()
+    await bench.store.refuse { what in
+      guard what == ["b/0"] else { return nil }
+      tries.append(1)
+      return StorageError(.corrupt, "Document failed validation", rawCode: 121)
+    }
+    await bench.store.turn(.present)
+    while tries.all.count < 10 { try await Task.sleep(for: .milliseconds(1)) }
+    let lease = try #require(try await storage.claim(owner: "w", now: time(1), lease: .seconds(60)))
+    #expect(lease.entry.id == "a/0")
+    // For as long as many more tries take.
+    var count = 0
+    while tries.all.count < 40 {
+      #expect(try await storage.extend(lease, until: time(60 + Double(count))))
+      #expect(await storage.status.condition == .replaying)
+      count += 1
+      try await Task.sleep(for: .milliseconds(1))
+    }
+    #expect(await storage.status.backlog?.hasSuffix("does not take it: Document failed validation") == true)
+    #expect(try await storage.settle(lease, as: .delivered(receipt: "ok"), now: time(2), adding: []))
+    // It goes away for good, and is back and mended.
+    await bench.store.turn(.away)
+    while await storage.status.condition != .away { try await Task.sleep(for: .milliseconds(1)) }
+    await bench.store.refuse(nil)
+    await bench.store.turn(.present)
+    await storage.whenPresent(within: .seconds(20))
+    #expect(await storage.status.hindrance == nil)
+    #expect(try await bench.queued() == ["a/0", "b/0"])
+    await storage.close()
+  }
+
+  @Test("closing waits for one step of the replay, not for all that waits, and nothing is lost or doubled")
+  func closing() async throws {
+    let bench = try JournalBench()
+    let storage = try await bench.open()
+    await bench.store.turn(.away)
+    for n in 0..<100 { _ = try await storage.record(nil, queueing: [entry("m\(n)", created: Double(n))]) }
+    // Before and after each write: it stops before the fourth.
+    let turnstile = Turnstile(after: 6)
+    await bench.store.pass(through: turnstile)
+    await bench.store.turn(.present)
+    await turnstile.arrival()
+    let closing = Task { await storage.close() }
+    while await !storage.isClosing() { await Task.yield() }
+    await turnstile.open()
+    await closing.value
+    #expect(await bench.store.calls.count == 4)
+    let next = try await bench.open()
+    await next.whenPresent(within: .seconds(20))
+    #expect(try await bench.queued() == (0..<100).map { "m\($0)" })
+    #expect(await bench.store.calls.count == 100)
+    await next.close()
+  }
+
+  @Test("closing in the middle of refused samples sets none of them aside twice")
+  func closingAmongRefused() async throws {
+    let bench = try JournalBench()
+    let storage = try await bench.open()
+    await bench.store.turn(.away)
+    try await storage.append((0..<64).map { sample($0) })
+    let turnstile = Turnstile(after: 10)
+    await bench.store.refuse { what in what.contains("7") || what.contains("9") ? StorageRefusal.fenced("it") : nil }
+    await bench.store.pass(through: turnstile)
+    await bench.store.turn(.present)
+    await turnstile.arrival()
+    let closing = Task { await storage.close() }
+    while await !storage.isClosing() { await Task.yield() }
+    await turnstile.open()
+    await closing.value
+    let next = try await bench.open()
+    await next.whenPresent(within: .seconds(20))
+    #expect(try await bench.stored() == (0..<64).filter { $0 != 7 && $0 != 9 })
+    #expect(await next.status.journal.refused == 2)
+    await next.close()
+  }
+
   @Test("a store that is full is no refusal: everything waits until it has room")
   func full() async throws {
     let bench = try JournalBench()
@@ -408,6 +493,15 @@ extension SwitchedStore {
 }
 
 extension JournaledStorage {
+  fileprivate func isClosing() async -> Bool {
+    do throws(StorageError) {
+      _ = try await documentRevision()
+      return false
+    } catch {
+      return error.code == .closed
+    }
+  }
+
   /// Waits for the store's presence without any clock.
   func whenPresentByEvents() async {
     while await status.condition != .present { await Task.yield() }
