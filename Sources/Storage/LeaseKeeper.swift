@@ -119,6 +119,15 @@ package actor LeaseKeeper {
     pause?.cancel()
   }
 
+  /// Gives the lease back while ``run()`` goes on, see ``LeaseLogic/giveBack(abstaining:at:)``.
+  package func giveBack(abstaining: Duration) {
+    logic.giveBack(abstaining: abstaining, at: now())
+    pause?.cancel()
+  }
+
+  /// Whether another one was seen to renew the lease not long before the store last answered.
+  package var hasLivingHolder: Bool { logic.hasLivingHolder }
+
   /// The store has seen a higher epoch than this one of ours: see ``LeaseLogic/outbid(_:at:)``.
   package func outbid(_ epoch: Int64) {
     logic.outbid(epoch, at: now())
@@ -165,6 +174,7 @@ package actor LeaseKeeper {
     case .took(let former):
       metrics.took(from: former)
       logger.notice("The lease is ours", metadata: ["lease.former": "\(former ?? "nobody")"])
+    case .gaveBack: logger.notice("The lease was given back")
     case .lost(let why):
       metrics.lost(why)
       logger.warning("The lease is lost", metadata: ["lease.loss": "\(why.rawValue)"])

@@ -32,6 +32,8 @@ package struct LeaseLogic: Sendable {
     /// `from`: who held it until now; nil when it was free.
     case took(from: String?)
     case lost(Loss)
+    /// On our own wish.
+    case gaveBack
   }
 
   package let name: String
@@ -50,11 +52,16 @@ package struct LeaseLogic: Sendable {
   private var attemptedEpoch: Int64?
   /// An epoch that the next renewal has to reach.
   private var neededEpoch: Int64 = 0
+  /// The lease is to be given back, and left to others for so long.
+  private var abstention: Duration?
+  private var abstainsUntil: Duration = .zero
 
   private var hasAnswer = false
   private var seen: Lease?
   /// How long `seen` has been seen unchanged, of the time during which the store answered.
   private var seenFor: Duration = .zero
+  /// Whether `seen` was seen to be renewed.
+  private var hasMoved = false
   /// When the store last answered; nil after it failed to.
   private var answeredAt: Duration?
   private var lookAt: Duration = .zero
@@ -80,6 +87,11 @@ package struct LeaseLogic: Sendable {
     return .standby(holder: seen.flatMap { $0.owner.isEmpty ? nil : $0.owner })
   }
 
+  /// Whether another one has the lease and was alive when the store last answered: it was seen to renew it not long before.
+  package var hasLivingHolder: Bool {
+    mine == nil && seen?.owner.isEmpty == false && hasMoved && seenFor <= times.renewal + times.look * 2
+  }
+
   /// When the state changes by itself; nil: it does not.
   package func trustEnd(at now: Duration) -> Duration? {
     mine != nil && now < trustedUntil ? trustedUntil : nil
@@ -88,6 +100,7 @@ package struct LeaseLogic: Sendable {
   package func step(at now: Duration) -> Step {
     if let mine {
       if now < renewAt { return .wait(until: renewAt) }
+      if abstention != nil, let (free, held) = release { return .put(free, expecting: held) }
       var next = mine
       next.beat &+= 1
       next.epoch = max(mine.epoch, neededEpoch)
@@ -105,6 +118,13 @@ package struct LeaseLogic: Sendable {
     free.owner = ""
     free.beat &+= 1
     return (free, mine)
+  }
+
+  /// Gives the lease back at once, so that another one can take it; only when nobody has for so long it is taken again.
+  package mutating func giveBack(abstaining: Duration, at now: Duration) {
+    guard mine != nil else { return }
+    abstention = abstaining
+    renewAt = min(renewAt, now)
   }
 
   /// Somebody doubts that the lease is ours: the store is asked at once.
@@ -130,9 +150,8 @@ package struct LeaseLogic: Sendable {
     lookAt = sent + times.look
     guard mine == nil else { return }
     guard let found, !found.owner.isEmpty, !hasEnded(found.owner) else {
-      seen = found
-      seenFor = .zero
-      intent = (taking(found), found)
+      see(found)
+      intent = now < abstainsUntil ? nil : (taking(found), found)
       return
     }
     if found.owner == owner, found.epoch == attemptedEpoch {
@@ -147,8 +166,7 @@ package struct LeaseLogic: Sendable {
       // A look may come late, but a long gap is one in which nobody looked.
       if let answered { seenFor += min(max(sent - answered, .zero), times.look * 3) }
     } else {
-      seen = found
-      seenFor = .zero
+      see(found)
     }
     let needed = max(times.ttl, .seconds(min(max(found.ttl, 0), Self.longestTTL)))
     if seenFor >= needed { intent = (taking(found), found) }
@@ -162,6 +180,12 @@ package struct LeaseLogic: Sendable {
     attemptedEpoch = put.epoch
     answeredAt = now
     intent = nil
+    if put.owner.isEmpty, stands == put {
+      let abstention = abstention ?? .zero
+      lose(to: stands, at: now)
+      abstainsUntil = now + abstention
+      return .gaveBack
+    }
     if stands == put {
       let had = mine
       mine = put
@@ -182,8 +206,7 @@ package struct LeaseLogic: Sendable {
       lose(to: stands, at: now)
       return .lost(stands.map { $0.owner == owner ? .replaced : $0.owner.isEmpty ? .gone : .taken } ?? .gone)
     }
-    seen = stands
-    seenFor = .zero
+    see(stands)
     lookAt = now + times.look
     return .nothing
   }
@@ -215,9 +238,15 @@ package struct LeaseLogic: Sendable {
     intent = nil
     attemptedEpoch = nil
     neededEpoch = 0
-    seen = stands
-    seenFor = .zero
+    abstention = nil
+    see(stands)
     lookAt = now + times.look
+  }
+
+  private mutating func see(_ lease: Lease?) {
+    hasMoved = lease != nil && seen?.owner == lease?.owner && seen?.epoch == lease?.epoch
+    seen = lease
+    seenFor = .zero
   }
 
   private mutating func note(_ lease: Lease?) {

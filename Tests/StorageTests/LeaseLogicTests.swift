@@ -261,4 +261,44 @@ internal import Testing
     logic.doubt(at: .seconds(4))
     #expect(logic.step(at: .seconds(4)) != .wait(until: .seconds(11)))
   }
+
+  @Test("A lease that is given back is left to others for a while, and taken again when none of them wants it")
+  func givenBack() {
+    var logic = Self.holder()
+    logic.giveBack(abstaining: .seconds(60), at: .seconds(3))
+    let free = Self.lease("", beat: 2)
+    #expect(logic.step(at: .seconds(3)) == .put(free, expecting: Self.lease("a")))
+    // Without an answer it is still to be given back.
+    logic.failed(.put(free, expecting: Self.lease("a")), at: .seconds(4))
+    #expect(logic.step(at: .seconds(6)) == .put(free, expecting: Self.lease("a")))
+    let event = logic.answered(free, to: free, expecting: Self.lease("a"), sent: .seconds(6), at: .seconds(6))
+    #expect(event == .gaveBack)
+    #expect(logic.state(at: .seconds(6)) == .standby(holder: nil))
+    #expect(Self.watch(&logic, free, from: 6, upTo: 65) == nil)
+    let taken = Self.watch(&logic, free, from: 65, upTo: 70)
+    #expect(taken?.step == .put(Self.lease("a", epoch: 2, beat: 3), expecting: free))
+  }
+
+  @Test("A holder that was seen to renew its lease counts as alive until it misses a renewal")
+  func livingHolder() {
+    var logic = Self.logic("b")
+    func look(_ lease: Lease?, _ second: Double) -> Bool {
+      logic.looked(lease, sent: Self.seconds(second), at: Self.seconds(second))
+      return logic.hasLivingHolder
+    }
+    #expect(!look(Self.lease("a"), 0))
+    #expect(!look(Self.lease("a"), 2))
+    #expect(look(Self.lease("a", beat: 2), 4))
+    for second in stride(from: 6.0, through: 16, by: 2) { #expect(look(Self.lease("a", beat: 2), second)) }
+    // The store does not answer: that is nobody's silence.
+    logic.failed(.look, at: .seconds(100))
+    #expect(logic.hasLivingHolder)
+    #expect(look(Self.lease("a", beat: 2), 200))
+    #expect(!look(Self.lease("a", beat: 2), 202))
+    #expect(look(Self.lease("a", beat: 3), 204))
+    #expect(!look(Self.lease("c", epoch: 2, beat: 4), 206))
+    #expect(look(Self.lease("c", epoch: 2, beat: 5), 208))
+    #expect(!look(Self.lease("", epoch: 2, beat: 6), 210))
+    #expect(!Self.holder().hasLivingHolder)
+  }
 }

@@ -98,6 +98,7 @@ struct Plantation {
       return Routine {
         try await parts.leadership.run(
           Leadership.Hooks(
+            backlog: { await parts.journaled?.status.journal.operations ?? 0 },
             prepare: { () async throws(StorageError) in
               let open = try await parts.storage.episodes(reaction: nil, openOnly: true, limit: 100_000)
               await parts.rollUps.reset()

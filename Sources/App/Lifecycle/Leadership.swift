@@ -41,9 +41,15 @@ actor Leadership {
   static let leaseName = "gathering"
   /// How long after a fence that could not be raised the next try is made.
   static let retryInterval: Duration = .seconds(2)
+  /// For so long the lease is kept while nothing moves on the way to becoming active; then another one may try.
+  static let patience: Duration = .seconds(180)
+  /// So long the lease is left to others then.
+  static let abstention: Duration = .seconds(60)
 
   /// What happens around a change of the part.
   struct Hooks: Sendable {
+    /// How much has to be brought to the store before it knows everything.
+    var backlog: @Sendable () async -> Int = { 0 }
     /// Before the workers start; a store that fails is asked again.
     var prepare: @Sendable () async throws(StorageError) -> Void
     /// After each change: everything that depends on it looks again at once.
@@ -91,6 +97,9 @@ actor Leadership {
   nonisolated var role: Role { current.withLock { $0 } }
   /// Whether there may be others.
   nonisolated var isShared: Bool { keeper != nil }
+
+  /// Whether another instance has the lease, and was alive when the store last answered.
+  nonisolated func hasLivingHolder() async -> Bool { await keeper?.hasLivingHolder ?? false }
 
   /// The store refused a write in a way that hints at another holder: it is asked at once.
   nonisolated func doubt() async { await keeper?.doubt() }
@@ -164,10 +173,13 @@ actor Leadership {
     await hooks.changed(role)
   }
 
-  /// Raises the fence, reads what is open, and only then is active.
+  /// Raises the fence, reads what is open, and only then is active. Where that does not succeed although the store
+  /// confirms the lease, and what has to be brought there first does not grow less either, the lease is given back.
   private func take(_ epoch: Int64, _ hooks: Hooks) async throws {
     guard let keeper, let fence else { return }
     var hasSaid = false
+    var waited = Duration.zero
+    var least = Int.max
     while await keeper.state == .holding(epoch: epoch) {
       do throws(StorageError) {
         try await fence.raiseFence(to: epoch)
@@ -191,6 +203,13 @@ actor Leadership {
           logger.warning("The gathering could not be taken over yet; trying again", metadata: ["error": "\(error)"])
         }
         hasSaid = true
+      }
+      let backlog = await hooks.backlog()
+      waited = backlog < least ? .zero : waited + Self.retryInterval
+      least = min(least, backlog)
+      if waited >= Self.patience {
+        logger.error("The gathering cannot be taken over here; the lease is given back")
+        return await keeper.giveBack(abstaining: Self.abstention)
       }
       try await clock.sleep(for: Self.retryInterval)
     }
