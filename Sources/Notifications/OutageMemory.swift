@@ -22,8 +22,8 @@ struct OutageMemory: Sendable, Hashable, Codable {
 
   var ways: [[Way]] = []
   var outage: Told?
-  /// When the last outage was told, in milliseconds since 1970.
-  var announced: Int64?
+  /// When the last outages were told, in milliseconds since 1970; at most as many as may be told in a while.
+  var announcements: [Int64]?
 
   static func ways(_ steps: [[NotificationOptions]]) -> [[Way]] {
     steps.map { step in step.compactMap(way) }.filter { !$0.isEmpty }

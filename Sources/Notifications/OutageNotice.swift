@@ -6,7 +6,7 @@ package import Storage
 /// Tells people that the store is away, by a path that needs no store: straight by the notifiers of the documents that
 /// were last known, also after a restart. When the store is back, one message with the figures goes through the queue.
 ///
-/// One pair for each outage, at most one in ``Settings/spacing``. Both messages have keys made from the outage's beginning:
+/// One pair for each outage, at most ``Settings/mostTold`` in ``Settings/spacing``. Both messages have keys made from the outage's beginning:
 /// what is sent twice after a crash is the same message to every reader.
 package actor OutageNotice {
   package struct Settings: Sendable, Hashable {
@@ -14,9 +14,10 @@ package actor OutageNotice {
     package var patience: Duration = .seconds(20)
     /// How often the store's state is looked at.
     package var step: Duration = .seconds(1)
-    /// The least time from one told outage to the next.
+    /// Of a store that comes and goes, so many outages are told in so long; the next one when that is over, if it lasts.
+    package var mostTold = 3
     package var spacing: Duration = .seconds(600)
-    /// The waits between tries; when they are used up, the tries end.
+    /// The waits between tries; the last one is repeated until the outage is told or over.
     package var pauses: [Duration] = [2, 5, 10, 20, 30, 60, 120, 300, 600].map { .seconds($0) }
     /// The longest that one try may take.
     package var longestTry: Duration = .seconds(25)
@@ -55,8 +56,6 @@ package actor OutageNotice {
   /// For how long the store has been seen away.
   private var away: Duration = .zero
   private var isTelling = false
-  /// Nobody could be told in this outage: not tried again before the store was there.
-  private var isSpent = false
 
   /// - Parameters:
   ///   - context: the store is used only once it is back.
@@ -114,13 +113,16 @@ package actor OutageNotice {
     switch status.condition {
     case .present:
       away = .zero
-      isSpent = false
       if memory.outage != nil, !isTelling { await tellEnd(status) }
       return nil
-    case .replaying: return nil
-    case .away: away += settings.step
+    // It answers, and takes what waits; or it does not take it.
+    case .replaying where status.hindrance == nil: return nil
+    case .replaying, .away: away += settings.step
     }
-    guard away > settings.patience, !isTelling, !isSpent, let outage = status.outage else { return nil }
+    guard away > settings.patience, !isTelling, var outage = status.outage else { return nil }
+    if let hindrance = status.hindrance {
+      outage.reason = "it answers, but does not take what is brought to it: \(hindrance)"
+    }
     if let told = memory.outage {
       // From an earlier life of this service: said before it ended, or to be said again under the same key.
       if told.isTold { return nil }
@@ -129,9 +131,9 @@ package actor OutageNotice {
       return same
     }
     let time = StoredTime.milliseconds(context.now())
-    if let last = memory.announced, time >= last, time - last < milliseconds(settings.spacing) { return nil }
-    guard await surroundings.isSpeaker() else { return nil }
-    memory.announced = time
+    let recent = (memory.announcements ?? []).filter { time >= $0 && time - $0 < milliseconds(settings.spacing) }
+    guard recent.count < settings.mostTold, await surroundings.isSpeaker() else { return nil }
+    memory.announcements = recent + [time]
     memory.outage = OutageMemory.Told(since: StoredTime.milliseconds(outage.since), isTold: false)
     await remember()
     return outage
@@ -146,27 +148,50 @@ package actor OutageNotice {
 
   private func tell(_ outage: StoreOutage) async {
     defer { isTelling = false }
-    var steps = (try? await context.directory.options()).map { ways.choose(from: $0) } ?? []
-    if steps.isEmpty { steps = memory.options }
-    context.logger.warning(
-      "the outage of the store is told without it",
-      metadata: ["outage.since": "\(PlainText.instant(outage.since))", "channels": "\(steps.count)"])
     let message = beginning(outage)
-    let isTold = await withTaskGroup(of: Bool.self) { group in
-      for step in steps { group.addTask { await self.tell(message, by: step) } }
-      var isTold = false
-      for await taken in group { isTold = isTold || taken }
-      return isTold
-    }
-    if isTold { memory.outage?.isTold = true } else { isSpent = true }
-    await remember()
-    if !isTold, !Task.isCancelled {
+    repeat {
+      let steps = await waysOut()
+      context.logger.warning(
+        "the outage of the store is told without it",
+        metadata: ["outage.since": "\(PlainText.instant(outage.since))", "channels": "\(steps.count)"])
+      let isTold = await withTaskGroup(of: Bool.self) { group in
+        for step in steps { group.addTask { await self.tell(message, by: step) } }
+        var isTold = false
+        for await taken in group where taken {
+          isTold = true
+          await self.noteTold()
+        }
+        return isTold
+      }
+      if isTold || Task.isCancelled { return }
       context.logger.error("nobody could be told that the store is away", metadata: ["channels": "\(steps.count)"])
+    } while await isStillAway(after: settings.pauses.last ?? settings.step)
+  }
+
+  private func waysOut() async -> [[NotificationOptions]] {
+    let steps = (try? await context.directory.options()).map { ways.choose(from: $0) } ?? []
+    return steps.isEmpty ? memory.options : steps
+  }
+
+  private func noteTold() async {
+    memory.outage?.isTold = true
+    await remember()
+  }
+
+  /// Waits. - Returns: false as soon as the store is back, or the task is cancelled.
+  private func isStillAway(after pause: Duration) async -> Bool {
+    var left = pause
+    while await surroundings.status().condition != .present {
+      guard left > .zero else { return true }
+      let part = min(left, settings.step)
+      guard (try? await context.clock.sleep(for: part)) != nil else { return false }
+      left -= part
     }
+    return false
   }
 
   /// Tries the channels of one step in order, again and again with pauses, until one has taken the message or the store
-  /// is back. - Returns: whether anybody has it.
+  /// is back. Also one that refuses it for good is asked again: somebody may mend that. - Returns: whether anybody has it.
   private func tell(_ message: Message, by step: [NotificationOptions]) async -> Bool {
     var left: [(options: NotificationOptions, notifier: any Notifier, entries: [QueueEntry])] = step.compactMap { way in
       guard let notifier = context.notifiers[way.type] else { return nil }
@@ -177,9 +202,10 @@ package actor OutageNotice {
       return entries.isEmpty ? nil : (options, notifier, entries)
     }
     var isTold = false
-    for pause in [.zero] + settings.pauses {
-      guard (try? await context.clock.sleep(for: pause)) != nil else { return isTold }
-      if await surroundings.status().condition == .present { return isTold }
+    var pauses = settings.pauses[...]
+    var pause = Duration.zero
+    while !left.isEmpty, await isStillAway(after: pause) {
+      pause = pauses.popFirst() ?? settings.pauses.last ?? settings.step
       for index in left.indices {
         var failed: [QueueEntry] = []
         for entry in left[index].entries {
@@ -188,8 +214,7 @@ package actor OutageNotice {
             entry, options: left[index].options, predecessor: .none)
           switch outcome {
           case .delivered: isTold = true
-          case .gaveUp(let answer): note(answer, left[index].options)
-          case .again(_, let answer, _):
+          case .gaveUp(let answer), .again(_, let answer, _):
             note(answer, left[index].options)
             failed.append(entry)
           }
@@ -200,7 +225,6 @@ package actor OutageNotice {
         if isTold { break }
       }
       left.removeAll { $0.entries.isEmpty }
-      if left.isEmpty { return isTold }
     }
     return isTold
   }

@@ -95,7 +95,7 @@ private final class Scene: @unchecked Sendable {
     #expect(body.contains("250 values (the journal was full)"))
   }
 
-  @Test("a short outage is not told at all, and of many only one pair in ten minutes")
+  @Test("a short outage is not told at all, a second one as soon as the first, and of many only three in ten minutes")
   func flapping() async throws {
     let office = Office([Office.channel("ops", to: "a@example.org")])
     let scene = Scene()
@@ -111,12 +111,15 @@ private final class Scene: @unchecked Sendable {
         scene.turnPresent(at: office.now)
         try await pass(20)
       }
-      #expect(office.notifier.deliveries.all.count == 1)
-      #expect(try await office.entries().count == 1)
+      let told = office.notifier.deliveries.all.map(\.at)
+      #expect(told.count == 3)
+      // Each within the minute: they began 20 s after the opening, and a minute apart.
+      #expect(zip(told, [20, 80, 140]).allSatisfy { $0 >= $1 + 20 && $0 <= $1 + 30 }, "\(told)")
+      #expect(try await office.entries().count == 3)
       // It is still away when the ten minutes are over: then it is told.
       scene.turnAway(at: office.now)
       try await pass(120)
-      #expect(office.notifier.deliveries.all.count == 2)
+      #expect(office.notifier.deliveries.all.count == 4)
     }
   }
 
@@ -171,7 +174,7 @@ private final class Scene: @unchecked Sendable {
     _ = await running.result
   }
 
-  @Test("a channel that fails is tried again, the next one in its list as well, and the tries end")
+  @Test("a channel that fails is tried again, the next one in its list as well, until the store is back")
   func retries() async throws {
     let office = Office { _, options in
       options.id == "ops"
@@ -181,12 +184,58 @@ private final class Scene: @unchecked Sendable {
     try await watch(office, scene, notify: [["ops", "pager"], ["ops"]]) { pass in
       scene.turnAway(at: office.now)
       try await pass(1600)
-      let told = office.notifier.deliveries.all
+      var told = office.notifier.deliveries.all
       #expect(told.count { $0.channel == "pager" } == 1)
       #expect((told.first { $0.channel == "pager" }?.at ?? .max) <= 30)
       // Once before the pager took it, and ten times where nobody else is named.
       #expect(told.count { $0.channel == "ops" } == 11)
       #expect(Set(told.filter { $0.channel == "ops" }.map(\.key)).count == 1)
+      try await pass(1300)
+      told = office.notifier.deliveries.all
+      #expect(told.count { $0.channel == "pager" } == 1)
+      #expect(told.count { $0.channel == "ops" } == 13)
+      scene.turnPresent(at: office.now)
+      try await pass(700)
+      #expect(office.notifier.deliveries.all.count == 14)
+      #expect(try await office.entries().map(\.option) == ["ops"])
+    }
+  }
+
+  @Test("a relay that was away or refused for half an hour is given the news when it takes it")
+  func lateRelay() async throws {
+    let isMended = EventLog<Bool>()
+    let office = Office { _, options in
+      if !isMended.all.isEmpty { return .delivered(receipt: "250") }
+      return options.id == "ops"
+        ? .again(after: nil, answer: "connection refused", isUnknown: false) : .gaveUp(answer: "550 no such user")
+    }
+    let scene = Scene()
+    try await watch(office, scene) { pass in
+      scene.turnAway(at: office.now)
+      try await pass(1800)
+      isMended.append(true)
+      let tries = office.notifier.deliveries.all.count
+      try await pass(610)
+      let more = office.notifier.deliveries.all.dropFirst(tries)
+      #expect(more.map(\.channel).sorted() == ["ops", "pager"])
+      try await pass(1300)
+      #expect(office.notifier.deliveries.all.count == tries + 2)
+    }
+  }
+
+  @Test("a store that answers but does not take what waits is told of like one that is away")
+  func hindered() async throws {
+    let office = Office([Office.channel("ops", to: "a@example.org")])
+    let scene = Scene()
+    try await watch(office, scene) { pass in
+      scene.turnAway(at: office.now)
+      try await pass(5)
+      scene.status.condition = .replaying
+      try await pass(60)
+      #expect(office.notifier.deliveries.all.isEmpty)
+      scene.status.hindrance = "Document failed validation"
+      try await pass(30)
+      #expect(office.notifier.deliveries.all.count == 1)
     }
   }
 

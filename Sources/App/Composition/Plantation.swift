@@ -227,9 +227,10 @@ struct Plantation {
           isSpeaker: {
             let role = parts.leadership.role
             if role.isActive || role == .beginning { return true }
-            // The one that should speak may have gone together with the store.
             guard let since = await journaled.status.outage?.since else { return false }
-            return parts.now().timeIntervalSince(since) > Self.silence
+            // The one that should speak may have gone together with the store, or a moment before it.
+            let silence = await parts.leadership.hasLivingHolder() ? Self.silenceBesideHolder : Self.silence
+            return parts.now().timeIntervalSince(since) > silence
           },
           load: {
             let read = try? await parts.pool.run { FileManager.default.contents(atPath: path) }
@@ -248,8 +249,11 @@ struct Plantation {
     }
   }
 
-  /// Seconds after which an instance that stands by says what the active one should have said.
-  private static let silence: TimeInterval = 300
+  /// Seconds after which an instance that stands by says what the active one should have said: early enough for the
+  /// promised minute, unless that one was seen alive just before. Then it speaks, or has nothing to say because only
+  /// this instance does not reach the store.
+  private static let silence: TimeInterval = 40
+  private static let silenceBesideHolder: TimeInterval = 300
 
   private func alive() -> ChildSpec {
     let (configuration, clock, pool, trouble) = (parts.configuration.alive, parts.clock, parts.pool, parts.trouble)
