@@ -18,7 +18,8 @@ package struct QueueEntry: Sendable, Hashable, Codable {
 
   package struct Attempt: Sendable, Hashable, Codable {
     package var at: Date
-    /// `delivered`, `again`, `gave_up`, `unknown` (the peer may have taken it), `rescued`.
+    /// `delivered`, `again`, `gave_up`, `unknown` (the peer may have taken it), `deferred` (not tried), `merged`,
+    /// `rescued` (its lease ran out), `crashed` (the process that had it ended).
     package var outcome: String
     /// What the peer or the library said; no secrets, at most 512 bytes.
     package var answer: String

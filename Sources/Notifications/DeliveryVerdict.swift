@@ -13,8 +13,9 @@ package struct DeliveryVerdict: Sendable, Hashable {
 
   /// What stands in the ledger for a try that was not made, because the channel was busy or asked for quiet.
   package static let deferred = "deferred"
-  /// What a store writes for a lease that ran out.
+  /// What a store writes for a lease that ran out, and for one whose process had ended.
   static let rescued = "rescued"
+  static let crashed = "crashed"
 
   /// Judges a try.
   /// - Parameters:
@@ -73,9 +74,11 @@ package struct DeliveryVerdict: Sendable, Hashable {
     return min(first ?? tryingSince, tryingSince).advanced(by: schedule.patience)
   }
 
-  /// Whether delivering this entry seems to end the process: two leases in a row ran out without an outcome.
+  /// Whether delivering this entry seems to end the process: twice in a row it ended without an outcome. A lease that only
+  /// ran out says nothing: the store may not have answered, to the claim or to the outcome.
   package static func isPoisonous(_ entry: QueueEntry) -> Bool {
-    entry.attempts.count >= 2 && entry.attempts.suffix(2).allSatisfy { $0.outcome == rescued }
+    let last = entry.attempts.filter { $0.outcome != rescued }.suffix(2)
+    return last.count == 2 && last.allSatisfy { $0.outcome == crashed }
   }
 
   private static func isFailure(_ attempt: QueueEntry.Attempt) -> Bool {

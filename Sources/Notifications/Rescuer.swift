@@ -66,8 +66,9 @@ package struct Rescuer: Sendable {
         let leases = try await storage.heldLeases(limit: Self.leaseBound)
         hasSeen = true
         // Also without any: the store finishes what a crash left half done.
-        let ended = leases.filter { $0.entry.owner.map(hasEnded) ?? false }
+        var ended = leases.filter { $0.entry.owner.map(hasEnded) ?? false }
         let stranded = watch.look(at: leases, now: now).filter { !ended.contains($0) }
+        for index in ended.indices { ended[index].hasOwnerEnded = true }
         let count = try await storage.rescue(ended + stranded, now: now)
         hasLooked = true
         if count > 0 {

@@ -100,7 +100,7 @@ extension SQLiteStorage {
       var count = 0
       for lease in leases {
         guard var entry = try QueueRow.find(id: lease.entry.id, db), entry.isUnchanged(since: lease) else { continue }
-        entry.rescued(now: now)
+        entry.rescued(now: now, hasOwnerEnded: lease.hasOwnerEnded)
         try QueueRow.update(entry, db)
         count += 1
       }

@@ -110,7 +110,7 @@ extension MemoryStorage {
     try open()
     var count = 0
     for lease in leases where entries[lease.entry.id]?.entry.isUnchanged(since: lease) == true {
-      change(lease.entry.id) { $0.rescued(now: now) }
+      change(lease.entry.id) { $0.rescued(now: now, hasOwnerEnded: lease.hasOwnerEnded) }
       count += 1
     }
     return count

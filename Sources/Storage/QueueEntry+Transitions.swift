@@ -78,8 +78,11 @@ extension QueueEntry {
     return entry
   }
 
-  package mutating func rescued(now: Date) {
-    log(now: now, outcome: "rescued", answer: "\(owner ?? "nobody") left it unfinished")
+  /// - Parameter hasOwnerEnded: see ``QueueLease/hasOwnerEnded``: the ledger says `crashed` then.
+  package mutating func rescued(now: Date, hasOwnerEnded: Bool) {
+    log(
+      now: now, outcome: hasOwnerEnded ? "crashed" : "rescued",
+      answer: "\(owner ?? "nobody") \(hasOwnerEnded ? "ended and " : "")left it unfinished")
     release(.pending, now: now)
   }
 

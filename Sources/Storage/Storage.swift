@@ -68,7 +68,7 @@ package protocol Storage: Sendable {
   /// What is in somebody's hands now, those first that end first; at most `limit`.
   func heldLeases(limit: Int) async throws(StorageError) -> [QueueLease]
   /// Gives back those of these leases that still stand just so (owner, epoch, `lease_until`): their entries are pending
-  /// again, with a line `rescued` in the ledger. Finishes whatever else a crash left half done, also without leases.
+  /// again, with a line `rescued` in the ledger, or `crashed` (``QueueLease/hasOwnerEnded``). Finishes whatever else a crash left half done, also without leases.
   /// - Returns: how many were given back.
   func rescue(_ leases: [QueueLease], now: Date) async throws(StorageError) -> Int
   func queueCounts(now: Date) async throws(StorageError) -> QueueCounts
@@ -162,6 +162,8 @@ package struct QueueLease: Sendable, Hashable {
   /// Why nobody can deliver it, in a person's words: another program wrote what makes no sense. Whoever claimed it gives
   /// it up and says so. nil: all is well.
   package var problem: String?
+  /// The process that had it is known to have ended; whoever looks through the leases may know that, no store does.
+  package var hasOwnerEnded = false
   package init(entry: QueueEntry, predecessor: Predecessor = .none, problem: String? = nil) {
     self.entry = entry
     self.predecessor = predecessor

@@ -219,12 +219,31 @@ import Testing
     #expect(entry.attempts.map(\.outcome) == ["unknown"])
   }
 
+  @Test("leases that only ran out, because the store did not answer, say nothing against a message")
+  func unanswered() async throws {
+    let office = Office()
+    try await office.announce(.firing)
+    for _ in 0..<5 {
+      _ = try #require(try await office.storage.claim(owner: "unheard", now: office.now, lease: .seconds(60)))
+      office.clock.advance(by: .seconds(70))
+      #expect(try await office.storage.rescue(now: office.now) == 1)
+    }
+    try await office.work(until: 400)
+    let entry = try #require(try await office.entries().first)
+    #expect(entry.attempts.map(\.outcome) == Array(repeating: "rescued", count: 5) + ["delivered"])
+  }
+
   @Test("a message that ended the process twice is quarantined, and a person can release it")
   func poison() async throws {
     let office = Office()
     try await office.announce(.firing, notify: [["ops", "pager"]])
     for round in 0..<2 {
-      _ = try #require(try await office.storage.claim(owner: "dies \(round)", now: office.now, lease: .seconds(60)))
+      var lease = try #require(
+        try await office.storage.claim(owner: "dies \(round)", now: office.now, lease: .seconds(60)))
+      lease.hasOwnerEnded = true
+      #expect(try await office.storage.rescue([lease], now: office.now) == 1)
+      // A claim whose answer was lost in between says nothing for or against it.
+      _ = try await office.storage.claim(owner: "unheard", now: office.now, lease: .seconds(60))
       office.clock.advance(by: .seconds(70))
       #expect(try await office.storage.rescue(now: office.now) == 1)
     }
@@ -232,7 +251,7 @@ import Testing
     #expect(office.notifier.deliveries.all.isEmpty)
     let entry = try #require(try await office.entries().first)
     #expect(entry.state == .dead)
-    #expect(entry.attempts.map(\.outcome) == ["rescued", "rescued", "gave_up"])
+    #expect(entry.attempts.map(\.outcome) == ["crashed", "rescued", "crashed", "rescued", "gave_up"])
     #expect(entry.attempts.last?.answer.hasPrefix("quarantined") == true)
     #expect(office.notices.all.count == 1)
     #expect(try await office.storage.retry(id: entry.id, now: office.now))

@@ -82,7 +82,7 @@ struct RescuerTests {
     try await office.clock.sleepers(atLeast: 1)
     let entry = try #require(try await office.entries().first)
     #expect(entry.state == .pending)
-    #expect(entry.attempts.map(\.outcome) == ["rescued"])
+    #expect(entry.attempts.map(\.outcome) == ["crashed"])
     #expect(entry.id == lease.entry.id)
     // The living of the same home keep theirs.
     _ = try await office.storage.claim(owner: "home/present/worker", now: now, lease: .seconds(60))

@@ -99,6 +99,23 @@ struct QueueContractTests {
     #expect(try await store.settle(next, as: .delivered(receipt: "ok"), now: time(93), adding: []))
   }
 
+  @Test("tells in the ledger whether who left an entry had ended for certain", arguments: StoreKind.allCases)
+  func crashed(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let store = fixture.store
+    _ = try await store.record(nil, queueing: [entry("1")])
+    var held = try #require(try await store.claim(owner: "a", now: time(0), lease: lease))
+    held.hasOwnerEnded = true
+    #expect(try await store.rescue([held], now: time(5)) == 1)
+    let next = try #require(try await store.claim(owner: "b", now: time(6), lease: lease))
+    #expect(try await store.rescue([next], now: time(70)) == 1)
+    #expect(
+      try await store.queueEntry(id: "1")?.attempts == [
+        attempt(5, "crashed", "a ended and left it unfinished"), attempt(70, "rescued", "b left it unfinished"),
+      ])
+  }
+
   @Test(
     "leaves an entry in its worker's hands however late it is, until it is given back", arguments: StoreKind.allCases)
   func stranded(_ kind: StoreKind) async throws {

@@ -24,7 +24,7 @@ extension MongoStorage {
       for lease in leases {
         guard let owner = lease.entry.owner else { continue }
         var entry = lease.entry
-        entry.rescued(now: now)
+        entry.rescued(now: now, hasOwnerEnded: lease.hasOwnerEnded)
         let token = session.memory.newToken()
         let changed = try session.count(
           update: QueueNames.notifications,
