@@ -72,7 +72,7 @@ extension SQLiteStorage: PortableStorage {
     }
   }
 
-  /// First the closed buckets, then the states: what a state says to be in must be there before it.
+  /// First the states, then the closed buckets: what a state says to be closed was there before it, see ``StorePart``.
   private func rollUps(after cursor: String?, _ limit: Int) async throws(StorageError) -> StorePage {
     let after =
       try cursor.map { text throws(StorageError) in try PortableCursor.numbers(text, count: 4) } ?? [
@@ -80,42 +80,44 @@ extension SQLiteStorage: PortableStorage {
       ]
     var items: [StoreItem] = []
     if after[0] == 0 {
-      let page = try await page(limit) { db, more in
+      let more = limit == .max ? limit : limit + 1
+      let found = try await read("reading roll-ups") { db in
         try db.rows(
           """
-          SELECT b.series, b.type, b.start, b.length, b.data, r.target, r.metric, r.name
-          FROM roll_ups AS b CROSS JOIN series AS r ON r.id = b.series
-          WHERE (b.series, b.type, b.start) > (?, ?, ?) ORDER BY b.series, b.type, b.start LIMIT ?
-          """, [after[1], after[2], after[3], more]
-        ) { row in
-          let series = Series(target: try row.text(5), metric: try row.text(6), name: try row.optionalText(7))
-          let place = [0, try row.integer(0), try row.integer(1), try row.integer(2)]
-          let rollUp = RollUp(
-            type: try StoredNames.type(place[2]), start: place[3], length: try row.integer(3),
-            encoded: try row.bytes(4))
-          return (PortableCursor.text(place.map(String.init)), .rollUp(series, rollUp))
-        }
+          SELECT r.id, r.target, r.metric, r.name FROM roll_up_states AS s CROSS JOIN series AS r ON r.id = s.series
+          WHERE s.series > ? ORDER BY s.series LIMIT ?
+          """, [after[1], more], Self.series)
       }
-      if page.next != nil { return page }
-      items = page.items
+      let here = Array(found.prefix(limit))
+      let states = try await rollUpStates(here.map(\.series))
+      for (_, series) in here {
+        if let state = states[series] { items.append(.rollUpState(series, state)) }
+      }
+      if found.count > limit, let last = here.last {
+        return StorePage(items: items, next: PortableCursor.text(["0", "\(last.id)", "0", "0"]))
+      }
     }
-    let first = after[0] == 0 ? Int64.min : after[1]
     let room = limit - items.count
-    if room < 1 { return StorePage(items: items, next: PortableCursor.text(["1", "\(Int64.min)", "0", "0"])) }
-    let found = try await read("reading roll-ups") { db in
+    let none = Int64.min
+    if room < 1 { return StorePage(items: items, next: PortableCursor.text(["1", "\(none)", "\(none)", "\(none)"])) }
+    let first = after[0] == 0 ? [none, none, none] : Array(after.dropFirst())
+    let page = try await page(room) { db, more in
       try db.rows(
         """
-        SELECT r.id, r.target, r.metric, r.name FROM roll_up_states AS s CROSS JOIN series AS r ON r.id = s.series
-        WHERE s.series > ? ORDER BY s.series LIMIT ?
-        """, [first, room + 1], Self.series)
+        SELECT b.series, b.type, b.start, b.length, b.data, r.target, r.metric, r.name
+        FROM roll_ups AS b CROSS JOIN series AS r ON r.id = b.series
+        WHERE (b.series, b.type, b.start) > (?, ?, ?) ORDER BY b.series, b.type, b.start LIMIT ?
+        """, [first[0], first[1], first[2], more]
+      ) { row in
+        let series = Series(target: try row.text(5), metric: try row.text(6), name: try row.optionalText(7))
+        let place = [1, try row.integer(0), try row.integer(1), try row.integer(2)]
+        let rollUp = RollUp(
+          type: try StoredNames.type(place[2]), start: place[3], length: try row.integer(3),
+          encoded: try row.bytes(4))
+        return (PortableCursor.text(place.map(String.init)), .rollUp(series, rollUp))
+      }
     }
-    let here = Array(found.prefix(room))
-    let states = try await rollUpStates(here.map(\.series))
-    for (_, series) in here {
-      if let state = states[series] { items.append(.rollUpState(series, state)) }
-    }
-    let next = found.count > room ? here.last.map { PortableCursor.text(["1", "\($0.id)", "0", "0"]) } : nil
-    return StorePage(items: items, next: next)
+    return StorePage(items: items + page.items, next: page.next)
   }
 
   /// Reads one more than fit, to know whether that was all.

@@ -21,7 +21,7 @@ extension SQLiteStorage {
       if hasNewDocument { try Self.moveRevision(db) }
       return count
     }
-    // After the buckets, as always.
+    // After the buckets that come with them, as always.
     let known = states.isEmpty ? [:] : try await rollUpStates(states.map(\.0))
     var updates: [RollUpUpdate] = []
     for (series, state) in states where known[series] == nil {

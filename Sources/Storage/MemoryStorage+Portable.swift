@@ -22,7 +22,7 @@ extension MemoryStorage: PortableStorage {
       let states = seriesStates.sorted { SampleQuery.isListedBefore($0.key, $1.key) }.map { series, known in
         StoreItem.rollUpState(series, known.state)
       }
-      return try pageByNumber(buckets + states, cursor, limit)
+      return try pageByNumber(states + buckets, cursor, limit)
     case .episodes:
       let left = episodes.values.filter { episode in cursor.map { $0.precedesInBytes(episode.id) } ?? true }
       return page(left.sorted { $0.id.precedesInBytes($1.id) }, limit, { .episode($0) }, \.id)
@@ -123,7 +123,7 @@ extension MemoryStorage: PortableStorage {
     return StorePage(items: found.map(item), next: left.count > limit ? found.last.map(cursor) : nil)
   }
 
-  /// By place in the whole list: enough for a store that nobody else writes to while it is exported.
+  /// By place in the whole list: what is added before that place meanwhile makes an item come twice, which harms nothing.
   private func pageByNumber(_ all: [StoreItem], _ cursor: String?, _ limit: Int) throws(StorageError) -> StorePage {
     let start = try cursor.map { text throws(StorageError) in try PortableCursor.numbers(text, count: 1) }?.first ?? 0
     let left = all.dropFirst(max(0, Int(start)))

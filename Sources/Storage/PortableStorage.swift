@@ -1,6 +1,11 @@
 package import Model
 
 /// What a store holds, in the order in which it is moved.
+///
+/// A service may gather meanwhile; what it adds may be missing, but nothing else may be. So samples come first, then the
+/// states of roll-ups, then their closed buckets: every sample that is moved is in the state, or newer than it and caught
+/// up after the move; every bucket that the state says to be closed was there before it. A bucket that closes in between
+/// comes as open as the state has it.
 package enum StorePart: String, Sendable, Hashable, CaseIterable {
   case documents, samples, roll_ups, episodes, notifications, counts
 }

@@ -144,6 +144,101 @@ struct PortableContractTests {
     #expect(error?.code == .internalError)
   }
 
+  // MARK: While a service gathers
+
+  private static let plan: RollUpPlan = {
+    var limits = HistoryLimits()
+    (limits.realTime, limits.variable) = (100, .seconds(1e6))
+    return RollUpPlan(limits: limits, variable: .seconds(10))
+  }()
+
+  private func recorder(_ store: any WholeStorage) -> Recorder {
+    let keeper = RollUpKeeper(store: store, now: { time(1000) }, plan: { _ in Self.plan })
+    return Recorder(store: store, now: { time(1000) }, limits: { _ in Self.plan.limits }, rollUps: keeper)
+  }
+
+  @Test("no bucket is missing that closed while a store was exported, nor after that", arguments: StoreKind.allCases)
+  func closesMeanwhile(_ kind: StoreKind) async throws {
+    let source = try await kind.make()
+    defer { source.end() }
+    let fleet = (0..<5).map { Series(target: "web-\($0)", metric: "Vitals.CPU") }
+    let gathering = recorder(source.store)
+    // One sample a second of each; each second's is stored at once.
+    func gather(_ seconds: Range<Int>, by recorder: Recorder) async throws {
+      for second in seconds {
+        await recorder.record(
+          fleet.map { Sample(series: $0, at: time(Double(second)), value: ["percent": .int(Int64(second))]) })
+        #expect(await recorder.flush())
+      }
+    }
+    try await gather(0..<75, by: gathering)
+    var end = 75
+    var items: [StoreItem] = []
+    for part in StorePart.allCases {
+      var cursor: String?
+      repeat {
+        let page = try await source.store.export(part, after: cursor, limit: part == .samples ? 100 : 3)
+        items += page.items
+        cursor = page.next
+        // A bucket of every series closes between any two pages.
+        if part == .samples || part == .roll_ups, end < 400 {
+          try await gather(end..<end + 11, by: gathering)
+          end += 11
+        }
+      } while cursor != nil
+    }
+    #expect(end > 200)
+    let copy = try await kind.make()
+    defer { copy.end() }
+    while !items.isEmpty {
+      _ = try await copy.store.restore(Array(items.prefix(4)))
+      items.removeFirst(min(4, items.count))
+    }
+    let states = try await copy.store.rollUpStates(fleet)
+    try await gather(600..<620, by: recorder(copy.store))
+    for one in fleet {
+      let through = try #require(states[one]?.through.second) - 1_795_248_000
+      #expect(through >= 75)
+      let found = try await copy.store.samples(SampleQuery(one, type: .variable, limit: 1000))
+      var counts: [Int64: Int64] = [:]
+      for bucket in found {
+        counts[SampleKey(bucket).second - 1_795_248_000] = bucket.value?["percent"]?["count"]?.integer
+      }
+      for start in stride(from: Int64(0), to: through / 10 * 10, by: 10) {
+        #expect(counts[start] == 10, "\(one.target): \(start) of \(through)")
+      }
+      // The one that was open goes on from where its state stood.
+      #expect((counts[through / 10 * 10] ?? 0) > through % 10, "\(one.target)")
+      #expect(counts[600] == 10)
+    }
+  }
+
+  @Test(
+    "buckets that go for their age while a store is exported take no others with them",
+    arguments: StoreKind.allCases.filter(\.isOnDisk))
+  func agesMeanwhile(_ kind: StoreKind) async throws {
+    let source = try await kind.make()
+    defer { source.end() }
+    try await fill(source.store)
+    let whole = try #require(try await export(source.store)[.roll_ups])
+    var found: [StoreItem] = []
+    var cursor: String?
+    var age: Double = 0
+    repeat {
+      let page = try await source.store.export(.roll_ups, after: cursor, limit: 3)
+      found += page.items
+      cursor = page.next
+      age += 60
+      _ = try await source.store.prune(
+        [cpu, log].map { RetentionRule($0, type: .variable, keep: .since(time(min(age, 180)))) })
+    } while cursor != nil
+    #expect(Set(found).count == found.count)
+    let gone = Set(whole).subtracting(found).map { item in
+      if case .rollUp(_, let rollUp) = item { rollUp.start - 1_795_248_000 } else { Int64.max }
+    }
+    #expect(gone.allSatisfy { $0 < 180 }, "\(gone)")
+  }
+
   @Test("what is there stays; leases are given back; a condition keeps one open episode", arguments: StoreKind.allCases)
   func meeting(_ kind: StoreKind) async throws {
     let fixture = try await kind.make()

@@ -1,14 +1,14 @@
 internal import FoundationEssentials
 internal import Storage
 
-/// Where an export goes on, as a text for callers: which collection, behind which `_id`, and how many items of that
-/// document were given out already.
+/// Where an export goes on, as a text for callers: which collection, behind which `_id`, and from which place within that
+/// document on.
 struct DocumentCursor: Sendable, Hashable {
   /// The collection's place in the part; parts that lie in several collections go through them in order.
   var step: Int
   /// Behind this `_id`; nil: from the first.
   var id: BSONValue?
-  /// Of the document with this `_id`, items from this number on are still to come; 0: it is done.
+  /// Of the document with this `_id`, items from this place on are still to come; 0: it is done.
   var offset = 0
 
   init(step: Int, id: BSONValue? = nil, offset: Int = 0) {

@@ -52,30 +52,36 @@ extension MongoConnection {
     return StorePage(items: items, next: DocumentCursor(step: 0, id: last).text)
   }
 
-  /// Closed buckets, then states.
+  /// First the states, then the closed buckets: what a state says to be closed was there before it, see ``StorePart``.
   fileprivate func exportRollUps(from start: DocumentCursor, limit: Int) throws -> StorePage {
     var items: [StoreItem] = []
     var cursor = start
-    while cursor.step == 0 {
+    if cursor.step == 0 {
+      let documents = try page(SampleNames.rollUpStates, from: cursor, limit: limit)
+      items = try documents.map { document in
+        let (series, state) = try RollUpStateDocument.read(document)
+        return .rollUpState(series, state)
+      }
+      if items.count == limit, let last = documents.last?["_id"] {
+        return StorePage(items: items, next: DocumentCursor(step: 0, id: last).text)
+      }
+      cursor = DocumentCursor(step: 1)
+    }
+    while true {
       let documents = try page(SampleNames.rollUps, from: cursor, limit: min(limit, 200))
       for document in documents {
         let (block, rollUps) = try RollUpBlock.rollUps(document)
         let id = document["_id"]
-        let given = id == cursor.id ? cursor.offset : 0
-        let rest = rollUps.dropFirst(given)
+        // Not by their number: buckets go from a document and come to it meanwhile.
+        let first = block.start &+ Int64(id == cursor.id ? cursor.offset : 0)
+        let rest = rollUps.drop { $0.start < first }
         let part = rest.prefix(limit - items.count)
         items += part.map { .rollUp(block.series, $0) }
-        cursor = DocumentCursor(step: 0, id: id, offset: part.count < rest.count ? given + part.count : 0)
+        let next = rest.dropFirst(part.count).first.map { Int($0.start &- block.start) }
+        cursor = DocumentCursor(step: 1, id: id, offset: next ?? 0)
         if items.count == limit { return StorePage(items: items, next: cursor.text) }
       }
-      if documents.count < min(limit, 200) { cursor = DocumentCursor(step: 1) }
+      if documents.count < min(limit, 200) { return StorePage(items: items, next: nil) }
     }
-    let documents = try page(SampleNames.rollUpStates, from: cursor, limit: limit - items.count)
-    items += try documents.map { document in
-      let (series, state) = try RollUpStateDocument.read(document)
-      return .rollUpState(series, state)
-    }
-    guard items.count == limit, let last = documents.last?["_id"] else { return StorePage(items: items, next: nil) }
-    return StorePage(items: items, next: DocumentCursor(step: 1, id: last).text)
   }
 }
