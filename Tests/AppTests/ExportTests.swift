@@ -220,6 +220,51 @@ internal import Testing
     #expect(try await program.run(["import", file]).status == 0)
   }
 
+  @Test(
+    "While a service gathers into MongoDB an import is refused with what to do; once it is stopped nothing is missing",
+    .enabled(if: MongoServer.isExpected, "needs mongod"))
+  func gathered() async throws {
+    let source = try await open("source.db")
+    try await fill(source, samples: 20)
+    var expected = try await everything(source)
+    await source.close()
+    let file = program.directory.file("all.jsonl")
+    _ = try await program.run(
+      ["export", file], environment: ["SYSCRAP_STORE": "sqlite:\(program.directory.file("source.db"))"])
+    let server = try await MongoServer.shared()
+    try program.configure("store: '\(server.uri(database: MongoServer.freshDatabase("import")))'")
+    try await program.start()
+    func becomesActive() async throws {
+      _ = try await program.eventually("the part of the one that gathers") {
+        try Value(json: try await program.request("GET", "/readyz").body)["role"]?.text == "active" ? true : nil
+      }
+    }
+    try await becomesActive()
+    let refused = try await program.run(["import", file])
+    #expect(refused.status == 1)
+    #expect(refused.errorText.contains("gathers into this store"), "\(refused.errorText)")
+    #expect(refused.errorText.contains("stop the services that use it, import, and start them again"))
+    await program.stop()
+    let done = try await program.run(["import", file])
+    #expect(done.status == 0, "\(done.errorText)")
+    // The lease was given back: nobody has to wait for it.
+    let start = ContinuousClock.now
+    try await program.start()
+    try await becomesActive()
+    #expect(ContinuousClock.now - start < .seconds(20))
+    await program.stop()
+    let back = program.directory.file("back.jsonl")
+    #expect(try await program.run(["export", back]).status == 0)
+    try program.configure("store: sqlite:back.db")
+    #expect(try await program.run(["import", back]).status == 0)
+    let target = try await open("back.db")
+    let found = try await everything(target)
+    await target.close()
+    // The service has delivered, or tried to, what was pending, and ended what no reaction stands behind.
+    (expected[.notifications], expected[.episodes]) = (nil, nil)
+    for (part, items) in expected { #expect(items.isSubset(of: found[part] ?? []), "\(part)") }
+  }
+
   // MARK: Other than ordinary files
 
   private func kind(_ path: String) -> mode_t {

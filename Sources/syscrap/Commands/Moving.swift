@@ -45,6 +45,7 @@ struct ImportCommand: AsyncParsableCommand {
     discussion: """
       The whole file is looked at first: unless it is whole and every line is right, nothing is put in. What the store \
       has already stays as it is, so that doing it again changes nothing. Deliveries that were under way are due again.
+      No service may gather meanwhile: import before the first one is started.
       """)
   @OptionGroup var common: CommonOptions
   @Argument(help: "The file; '-': standard input.") var file: String
@@ -76,15 +77,29 @@ struct ImportCommand: AsyncParsableCommand {
     try await reader.rewind()
     let storage = try await Stores.open(configuration, logger: Logger.silent)
     let putting = Progress("put in")
+    var gathering: GatheringHold?
+    let isAlone: Bool
     do {
+      if configuration.isStoreShared {
+        gathering = try await GatheringHold(storage) { holder in
+          Print.message("\(Terminal.safe(holder)) has gathered into this store last: looking whether it still does")
+        }
+      }
       let taken = try await StoreTransfer.read(
         reader.next, into: storage, progress: putting.show)
       putting.clear()
+      isAlone = await gathering?.isHeld ?? true
+      await gathering?.end()
       await storage.close()
       Print.result("took \(Progress.text(taken.counts)); \(taken.new) were new")
     } catch {
+      await gathering?.end()
       await storage.close()
       throw error
+    }
+    if !isAlone {
+      throw Ending(
+        Exit.failed, "a service may have begun to gather into this store meanwhile: stop it, and import once more")
     }
     if !seen.isWhole { throw Ending(Exit.failed, "what was broken or missing is not in the store") }
   }
