@@ -73,16 +73,17 @@ package actor SyscrapProcess {
   ///
   /// - Parameters:
   ///   - usesConfiguration: whether `--config` is added.
+  ///   - environment: added to its own.
   ///   - ready: what stands in the line that says so.
   package func start(
-    _ arguments: [String] = ["run"], usesConfiguration: Bool = true, ready: String = SyscrapProcess.listening,
-    within deadline: Duration = .seconds(60)
+    _ arguments: [String] = ["run"], usesConfiguration: Bool = true, environment more: [String: String] = [:],
+    ready: String = SyscrapProcess.listening, within deadline: Duration = .seconds(60)
   ) async throws {
     guard process == nil else { return }
     let position = log.all.count
     let started = try ManagedProcess(
       [Self.program] + arguments + (usesConfiguration ? ["--config", configurationPath] : []),
-      environment: environment([:]), logFile: directory.file("service.log"))
+      environment: environment(more), logFile: directory.file("service.log"))
     process = started
     copying = Task { [log] in
       var index = 0
