@@ -26,7 +26,9 @@ extension RollUpKeeper {
       }
       for type in RollUpStanding.types {
         for (key, _) in new where !buckets.contains(where: { $0.type == type && $0.contains(key.second) }) {
-          if let bucket = try await closedBucket(type, at: key.second, standing, plan) { buckets.append(bucket) }
+          if let bucket = try await closedBucket(type, at: key.second, standing, plan, beside: buckets) {
+            buckets.append(bucket)
+          }
         }
       }
     } catch {
@@ -104,20 +106,33 @@ extension RollUpKeeper {
 
   /// The closed bucket for late data of an instant, a new one where the store has none; nil when an open one takes it,
   /// or it would be deleted at once: a part of a bucket that is gone is worse than none.
+  /// - Parameter others: new buckets that nobody else knows of yet.
   private func closedBucket(
-    _ type: SampleType, at second: Int64, _ standing: RollUpStanding, _ plan: RollUpPlan
+    _ type: SampleType, at second: Int64, _ standing: RollUpStanding, _ plan: RollUpPlan, beside others: [RollUp]
   ) async throws(StorageError) -> RollUp? {
     let variable = plan.variableSeconds
     if standing.isOpen(type, at: second, variable: variable) { return nil }
     if let known = standing.knownBucket(type, at: second) { return known }
     if second < wall() &- plan.age(type).components.seconds { return nil }
-    let none = standing.newBucket(type, at: second, plan)
     guard type == .variable else {
+      let none = standing.newBucket(type, at: second, plan)
       return try await store.rollUps(standing.series, type: type, starts: [none.start]).first ?? none
     }
     // Buckets of another length may be from before an edit.
-    let newest = try await newestVariable(standing.series, before: second &+ 1)
-    return newest.flatMap { $0.contains(second) ? $0 : nil } ?? none
+    var beside = others.filter { $0.type == .variable }.map { (start: $0.start, length: $0.length) }
+    if let before = try await newestVariable(standing.series, before: second &+ 1) {
+      if before.contains(second) { return before }
+      beside.append((before.start, before.length))
+    }
+    let none = standing.newBucket(type, at: second, plan, beside: beside)
+    let inTheWay = try await store.samples(
+      SampleQuery(
+        standing.series, type: .variable, since: StoredTime.date(second: second &+ 1, millisecond: 0),
+        until: StoredTime.date(second: none.start &+ none.length, millisecond: 0), limit: Int(none.length)))
+    guard let after = inTheWay.first else { return none }
+    // Where it ends is of no interest: it begins after the instant.
+    beside.append((SampleKey(after).second, 1))
+    return standing.newBucket(type, at: second, plan, beside: beside)
   }
 
   /// The newest stored variable bucket that starts before an instant.
@@ -130,13 +145,35 @@ extension RollUpKeeper {
 }
 
 extension RollUpStanding {
-  /// A bucket for late data where there is none. The shorter of two lengths: it overlaps less with what may be near.
-  func newBucket(_ type: SampleType, at second: Int64, _ plan: RollUpPlan) -> RollUp {
-    var place = place(type, of: second, variable: plan.variableSeconds)
-    if type == .variable {
-      let length = min(plan.variableSeconds, lastVariable?.length ?? plan.variableSeconds)
-      place = (Self.floor(second, length), length)
+  /// A bucket for late data where there is none. After an edit variable buckets of several lengths stand side by side, and
+  /// no two overlap: of the wanted length where there is room for it, else of the one's before it, else of a length of
+  /// which both edges of the room are multiples.
+  /// - Parameter beside: where variable buckets are that only the caller knows of.
+  func newBucket(
+    _ type: SampleType, at second: Int64, _ plan: RollUpPlan, beside: [(start: Int64, length: Int64)] = []
+  ) -> RollUp {
+    let wanted = plan.variableSeconds
+    guard type == .variable else {
+      let place = place(type, of: second, variable: wanted)
+      return RollUp(type: type, start: place.start, length: place.length, encoded: [])
     }
-    return RollUp(type: type, start: place.start, length: place.length, encoded: [])
+    let taken = knownPlaces(variable: wanted) + beside
+    let before = taken.filter { $0.start &+ $0.length <= second }.max { $0.start &+ $0.length < $1.start &+ $1.length }
+    let from = before.map { $0.start &+ $0.length }
+    let until = taken.map(\.start).filter { $0 > second }.min()
+    var lengths = [wanted]
+    if let before { lengths.append(before.length) }
+    let fitting = lengths.first { length in
+      let start = Self.floor(second, length)
+      return from.map { start >= $0 } ?? true && until.map { start &+ length <= $0 } ?? true
+    }
+    let length = fitting ?? [from, until].compactMap { $0 }.reduce(wanted, Self.commonDivisor)
+    return RollUp(type: type, start: Self.floor(second, length), length: length, encoded: [])
+  }
+
+  private static func commonDivisor(_ a: Int64, _ b: Int64) -> Int64 {
+    var (a, b) = (a, b)
+    while b != 0 { (a, b) = (b, a % b) }
+    return max(1, abs(a))
   }
 }

@@ -50,8 +50,9 @@ final class RollUpStanding {
   private(set) var version = 0
   private var savedVersion = 0
 
-  /// What came in the batch that is being taken in.
-  private var batch: (number: UInt64, before: SampleKey?, keys: [SampleKey]) = (0, nil, [])
+  /// What came in the batch that is being taken in, and where samples and variable buckets ended before it.
+  private var batch: (number: UInt64, before: SampleKey?, last: (end: Int64, length: Int64)?, keys: [SampleKey]) =
+    (0, nil, nil, [])
 
   /// Used by the keeper: since when it is dirty, whether it should be stored at once, when it was last used.
   var dirtySince: Duration?
@@ -94,7 +95,7 @@ final class RollUpStanding {
   private func remember(variable bucket: Bucket) { lastVariable = (bucket.start &+ bucket.length, bucket.length) }
 
   func begin(batch number: UInt64) {
-    if batch.number != number { batch = (number, through, []) }
+    if batch.number != number { batch = (number, through, lastVariable, []) }
   }
 
   func noteInBatch(_ key: SampleKey) { batch.keys.append(key) }
@@ -198,6 +199,16 @@ final class RollUpStanding {
     return reopened[type].flatMap { $0.contains(second) ? $0 : nil }
   }
 
+  /// The places of the variable buckets that are known without asking the store, and of the one that is open next.
+  func knownPlaces(variable: Int64) -> [(start: Int64, length: Int64)] {
+    var places = open.filter { $0.type == .variable }.map { (start: $0.start, length: $0.length) }
+    if places.isEmpty, let through { places.append(place(.variable, of: through.second, variable: variable)) }
+    places += closed.values.filter { $0.type == .variable }.map { ($0.start, $0.length) }
+    if let bucket = reopened[.variable] { places.append((bucket.start, bucket.length)) }
+    places += [lastVariable, batch.last].compactMap { $0 }.map { ($0.end &- $0.length, $0.length) }
+    return places
+  }
+
   func foldLateIntoOpen(_ type: SampleType, _ key: SampleKey, _ value: Value, variable: Int64) {
     if !open.contains(where: { $0.type == type }), let through {
       openBucket(type, at: through.second, variable: variable)
@@ -215,6 +226,9 @@ final class RollUpStanding {
     let changed = RollUp(
       type: bucket.type, start: bucket.start, length: bucket.length, leaves: content.leaves, layout: content.layout)
     reopened[bucket.type] = changed
+    if bucket.type == .variable, lastVariable.map({ bucket.start &+ bucket.length > $0.end }) ?? true {
+      lastVariable = (bucket.start &+ bucket.length, bucket.length)
+    }
     put(changed)
   }
 

@@ -99,7 +99,7 @@ struct RollUpKeeperTests {
       world.configuration.page = dice.oneIn(2) ? 3 : 2000
       world.configuration.batch = dice.oneIn(2) ? 1 : 200
       await world.restart()
-      try await live(world, steps: 60, dice: &dice, kills: kills, edits: false, note: "round \(round)")
+      try await live(world, steps: 60, dice: &dice, kills: kills, edits: true, note: "round \(round)")
     }
   }
 
@@ -112,7 +112,7 @@ struct RollUpKeeperTests {
       let store = try await SQLiteStorage.open(
         .init(path: folder.file("syscrap.db")), logger: Logger(label: "test"))
       let world = RollUpWorld(store, realTime: 20)
-      try await live(world, steps: 60, dice: &dice, kills: true, edits: false, note: "file \(round)")
+      try await live(world, steps: 60, dice: &dice, kills: true, edits: true, note: "file \(round)")
       await store.close()
       let again = try await SQLiteStorage.open(
         .init(path: folder.file("syscrap.db")), logger: Logger(label: "test"))
@@ -215,6 +215,43 @@ struct RollUpKeeperTests {
     let buckets = try await world.store.rollUps(cpu, type: .variable, starts: read.map { SampleKey($0).second })
     #expect(Set(buckets.map(\.length)).count >= 4)
     for (a, b) in zip(buckets, buckets.dropFirst()) { #expect(a.start + a.length <= b.start) }
+  }
+
+  @Test(
+    "that come late beside buckets of another length replace none of them, whatever the length is now",
+    arguments: [false, true])
+  func lateEdits(_ restarts: Bool) async throws {
+    var dice = Dice.seeded("late after edits")
+    for round in 0..<20 {
+      let world = RollUpWorld(MemoryStorage(), variable: .seconds(60))
+      func edit(_ seconds: Int) {
+        var plan = world.plans.plan
+        plan.variable = .seconds(seconds)
+        world.plans.set(plan)
+      }
+      // Buckets of a minute with gaps between them, then some of another length.
+      for second in stride(from: Int64(0), to: 3600, by: 180) { await world.recorder.record([sample(second)]) }
+      #expect(await world.recorder.flush())
+      edit(600)
+      for second in stride(from: Int64(3600), to: 9000, by: 1500) { await world.recorder.record([sample(second)]) }
+      #expect(await world.recorder.flush())
+      edit([60, 300, 420, 600, 3600].randomElement(using: &dice) ?? 300)
+      await world.recorder.record([sample(12_000)])
+      #expect(await world.recorder.flush())
+      if restarts { await world.restart() }
+      for number in 0..<60 {
+        let batch = (0..<dice.roll(1..<4)).map { one in
+          sample(Int64(dice.roll(0..<12_000)), n: 1 + number * 4 + one, .int(Int64(number)))
+        }
+        await world.recorder.record(batch)
+        #expect(await world.recorder.flush(rollUps: dice.oneIn(2)))
+      }
+      // Overtaken in one batch, beside what a length from before an edit has left.
+      edit(420)
+      await world.recorder.record([20_000, 13_000, 12_100, 16_000].map { sample($0, n: 9) })
+      #expect(await world.recorder.flush())
+      try await world.check("round \(round)")
+    }
   }
 
   @Test("that no stored state has are not pruned: a kill after many failed saves loses none, with any cap")
