@@ -1,4 +1,4 @@
-internal import Foundation
+package import Foundation
 internal import GRDB
 package import Model
 package import Storage
@@ -67,6 +67,44 @@ extension SQLiteStorage: RollUpStorage {
             [id, StoredNames.number(bucket.type), bucket.start, bucket.length, Data(bucket.encoded)])
         }
       }
+    }
+  }
+
+  package func newestRolledUp(until second: Int64) async throws(StorageError) -> Int64? {
+    try await read("reading how far roll-ups go") { db in
+      try db.row(
+        "SELECT second FROM roll_up_states WHERE second <= ? ORDER BY second DESC LIMIT 1", [second]
+      ) { try $0.integer(0) }
+    }
+  }
+
+  package func remove(_ series: [Series], quietSince date: Date) async throws(StorageError) -> Int {
+    if series.isEmpty { return 0 }
+    let bound = StoredTime.milliseconds(date)
+    return try await write("removing series", isDurable: false) { [fence] db in
+      let fence = fence.value
+      var count = 0
+      for one in series {
+        guard let id = try Self.id(of: one, db) else { continue }
+        let isNeeded = try db.row(
+          """
+          SELECT EXISTS (SELECT 1 FROM roll_up_states WHERE series = ?1 AND (second * 1000 >= ?2 OR fence > ?3))
+            OR EXISTS (
+              SELECT 1 FROM samples
+              WHERE series = ?1 AND type IN (?4, ?5) AND second >= ?6 AND second * 1000 + millisecond >= ?2)
+          """,
+          [
+            id, bound, fence, StoredNames.number(.realTime), StoredNames.number(.event),
+            // Rounded outwards, for the index.
+            Self.secondUp(bound) - 1,
+          ]
+        ) { try $0.integer(0) != 0 }
+        if isNeeded ?? true { continue }
+        try db.run("DELETE FROM roll_up_states WHERE series = ?", [id])
+        count += try db.run("DELETE FROM samples WHERE series = ?", [id])
+        try Self.forget(unused: id, db)
+      }
+      return count
     }
   }
 

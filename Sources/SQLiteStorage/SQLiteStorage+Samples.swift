@@ -101,6 +101,7 @@ extension SQLiteStorage {
         guard let id = try Self.id(of: rule.series, db) else { continue }
         if rule.type.isRollUp {
           count += try Self.pruneRollUps(rule, id: id, db)
+          try Self.forget(unused: id, db)
           continue
         }
         let type = StoredNames.number(rule.type)
@@ -124,15 +125,20 @@ extension SQLiteStorage {
             "DELETE FROM samples WHERE series = ?1 AND type = ?2 AND second <= ?3 AND second * 1000 + millisecond < ?4",
             [id, type, Self.second(bound), bound])
         }
-        try db.run(
-          """
-          DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)
-            AND NOT EXISTS (SELECT 1 FROM roll_ups WHERE series = ?1)
-            AND NOT EXISTS (SELECT 1 FROM roll_up_states WHERE series = ?1)
-          """, [id])
+        try Self.forget(unused: id, db)
       }
       return count
     }
+  }
+
+  /// Forgets the number of a series of which nothing is left.
+  static func forget(unused id: Int64, _ db: Database) throws {
+    try db.run(
+      """
+      DELETE FROM series WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM samples WHERE series = ?1)
+        AND NOT EXISTS (SELECT 1 FROM roll_ups WHERE series = ?1)
+        AND NOT EXISTS (SELECT 1 FROM roll_up_states WHERE series = ?1)
+      """, [id])
   }
 
   // MARK: Rows

@@ -223,6 +223,14 @@ extension JournaledStorage: RollUpStorage, LeaseStorage, FencedStorage, Portable
     }
   }
 
+  package func newestRolledUp(until second: Int64) async throws(StorageError) -> Int64? {
+    try await pass { (store) async throws(StorageError) in try await store.newestRolledUp(until: second) }
+  }
+
+  package func remove(_ series: [Series], quietSince date: Date) async throws(StorageError) -> Int {
+    try await pass { (store) async throws(StorageError) in try await store.remove(series, quietSince: date) }
+  }
+
   package func lease(_ name: String) async throws(StorageError) -> Lease? {
     try await pass { (store) async throws(StorageError) in try await store.lease(name) }
   }

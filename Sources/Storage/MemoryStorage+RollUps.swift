@@ -1,4 +1,4 @@
-internal import FoundationEssentials
+package import FoundationEssentials
 package import Model
 
 extension MemoryStorage: RollUpStorage {
@@ -26,6 +26,28 @@ extension MemoryStorage: RollUpStorage {
       }
       seriesStates[update.series] = (fence, update.state)
     }
+  }
+
+  package func newestRolledUp(until second: Int64) throws(StorageError) -> Int64? {
+    try open()
+    return seriesStates.values.lazy.map(\.state.through.second).filter { $0 <= second }.max()
+  }
+
+  package func remove(_ series: [Series], quietSince date: Date) throws(StorageError) -> Int {
+    try open()
+    let bound = StoredTime.stored(date)
+    var count = 0
+    for one in series {
+      let keys = [SampleType.realTime, .event].map { HistoryKey(series: one, type: $0) }
+      if let known = seriesStates[one] {
+        let through = StoredTime.date(second: known.state.through.second, millisecond: 0)
+        guard through < bound, known.fence <= fence else { continue }
+      }
+      guard keys.allSatisfy({ histories[$0]?.last.map { $0.at < bound } ?? true }) else { continue }
+      seriesStates[one] = nil
+      for key in keys { count += histories.removeValue(forKey: key)?.count ?? 0 }
+    }
+    return count
   }
 
   // MARK: Read as samples

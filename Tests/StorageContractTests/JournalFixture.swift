@@ -205,6 +205,14 @@ actor SwitchedStore: WholeStorage {
     try await pass()
     try await inner.store(updates)
   }
+  func newestRolledUp(until second: Int64) async throws(StorageError) -> Int64? {
+    try await pass()
+    return try await inner.newestRolledUp(until: second)
+  }
+  func remove(_ series: [Series], quietSince date: Date) async throws(StorageError) -> Int {
+    try await pass()
+    return try await inner.remove(series, quietSince: date)
+  }
   func lease(_ name: String) async throws(StorageError) -> Lease? {
     try await pass()
     return try await inner.lease(name)

@@ -152,4 +152,62 @@ struct RollUpStoreContractTests {
     #expect(try await new.rollUps(ssh, type: .hour, starts: [start]) == [])
     await other.close()
   }
+
+  @Test(
+    "of series that nothing came of are forgotten with their samples, all others stay", arguments: StoreKind.allCases)
+  func removing(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let store = fixture.store
+    func series(_ target: String) -> Series { Series(target: target, metric: "M", name: target == "b" ? "x" : nil) }
+    func sample(_ target: String, _ seconds: Double, _ type: SampleType = .realTime) -> Sample {
+      Sample(series: series(target), type: type, at: time(seconds), value: 1)
+    }
+    func update(_ target: String, _ through: Int64) -> RollUpUpdate {
+      RollUpUpdate(series: series(target), closed: [], state: state(through, open: [bucket(.day, -28_800)]))
+    }
+    try await store.append(
+      (0..<5).map { sample("a", Double($0)) } + [sample("a", 3, .event), sample("b", 1), sample("raw", 20.5)])
+    try await store.append([sample("event", 1), sample("event", 20.5, .event), sample("through", 1)])
+    try await store.store([
+      update("a", 4), update("b", 1), update("through", 21), update("state", 2),
+      RollUpUpdate(series: series("closed"), closed: [bucket(.hour, 0)], state: state(2)),
+    ])
+    #expect(try await store.newestRolledUp(until: start + 20) == start + 4)
+    #expect(try await store.newestRolledUp(until: start + 21) == start + 21)
+    #expect(try await store.newestRolledUp(until: start) == nil)
+    let all = ["a", "b", "raw", "event", "through", "state", "closed", "none"].map(series)
+    #expect(try await store.remove([], quietSince: time(20.5)) == 0)
+    #expect(try await store.remove(all, quietSince: time(1)) == 0)
+    #expect(try await store.remove(all, quietSince: time(20.5)) == 7)
+    func left(_ type: SampleType) async throws -> [String] {
+      try await store.series(type: type, target: nil).map(\.target)
+    }
+    #expect(try await left(.realTime) == ["event", "raw", "through"])
+    #expect(try await left(.event) == ["event"])
+    #expect(try await left(.day) == ["through"])
+    // Closed buckets go by their own age.
+    #expect(try await left(.hour) == ["closed"])
+    #expect(try await Set(store.rollUpStates(all).keys) == [series("through")])
+    _ = try await store.prune([RetentionRule(series("closed"), type: .hour, keep: .newest(0))])
+    #expect(try await left(.hour) == [])
+    try await store.append([sample("a", 7)])
+    #expect(try await store.samples(SampleQuery(series("a"))) == [sample("a", 7)])
+  }
+
+  @Test("of series whose state another has written in the name of a higher fence stay", arguments: StoreKind.allCases)
+  func removingFenced(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    guard let another = fixture.another else { return }
+    let other = try await another()
+    try await other.raiseFence(to: 2)
+    try await other.append([Sample(series: cpu, at: time(1), value: 1)])
+    try await other.store([RollUpUpdate(series: cpu, closed: [], state: state(1))])
+    #expect(try await fixture.store.remove([cpu], quietSince: time(100)) == 0)
+    #expect(try await fixture.store.rollUpStates([cpu]) == [cpu: state(1)])
+    #expect(try await other.remove([cpu], quietSince: time(100)) == 1)
+    #expect(try await other.rollUpStates([cpu]) == [:])
+    await other.close()
+  }
 }

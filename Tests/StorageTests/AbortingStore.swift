@@ -102,6 +102,12 @@ actor AbortingStore: WholeStorage {
     if refusesRollUps { throw StorageError(.unavailable, "no roll-ups") }
     try await call { () async throws(StorageError) in try await store.store(updates) }
   }
+  func newestRolledUp(until second: Int64) async throws(StorageError) -> Int64? {
+    try await call { () async throws(StorageError) in try await store.newestRolledUp(until: second) }
+  }
+  func remove(_ series: [Series], quietSince date: Date) async throws(StorageError) -> Int {
+    try await call { () async throws(StorageError) in try await store.remove(series, quietSince: date) }
+  }
   func series(type: SampleType, target: String?) async throws(StorageError) -> [Series] {
     try await call { () async throws(StorageError) in try await store.series(type: type, target: target) }
   }

@@ -58,6 +58,20 @@ extension MongoStorage: RollUpStorage {
     }
   }
 
+  package func newestRolledUp(until second: Int64) async throws(StorageError) -> Int64? {
+    try await pool.run("reading how far roll-ups go") { connection in
+      try connection.find(
+        BSON { writer in
+          writer.string("find", SampleNames.rollUpStates)
+          writer.document("filter") { $0.document("through.second") { $0.int("$lte", second) } }
+          writer.document("sort") { $0.int32("through.second", -1) }
+          writer.document("projection") { $0.int32("through", 1) }
+          writer.int32("limit", 1)
+        }, limit: 1
+      ).first?["through"]?.documentValue?["second"]?.int64Value
+    }
+  }
+
   package func store(_ updates: [RollUpUpdate]) async throws(StorageError) {
     let fence = self.fence
     let logger = self.logger

@@ -28,7 +28,7 @@ extension MongoStorage {
 }
 
 /// What is to go: collected over several rules, then done with one command for each collection and kind.
-private struct Removal {
+struct Removal {
   /// Delete statements for `aggregations`.
   var samples: [BSON] = []
   /// Delete and update statements for `roll_ups`.
@@ -45,7 +45,7 @@ private struct Removal {
     (samples, blocks, trims) = ([], [], [])
   }
 
-  private static func delete(_ collection: String, _ statements: [BSON]) -> BSON {
+  static func delete(_ collection: String, _ statements: [BSON]) -> BSON {
     BSON { writer in
       writer.string("delete", collection)
       writer.bool("ordered", false)
