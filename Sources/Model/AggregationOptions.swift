@@ -53,6 +53,15 @@ package struct HistoryLimits: Sendable, Hashable {
   package var day: Duration = .seconds(30 * 86_400)
   package var event = 1000
   package init() {}
+
+  /// The most that a document can ask for: where nobody knows what it asks for, nothing goes by less.
+  package static let greatest: HistoryLimits = {
+    var limits = HistoryLimits()
+    (limits.realTime, limits.event) = (AggregationOptions.counts.upperBound, AggregationOptions.counts.upperBound)
+    let age = AggregationOptions.ages.upperBound
+    (limits.variable, limits.hour, limits.day) = (age, age, age)
+    return limits
+  }()
 }
 
 /// What one target is asked, merged from defaults, `generic`, selectors and the target's own document.

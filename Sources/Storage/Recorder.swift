@@ -16,8 +16,8 @@ package import Model
 /// another instance may begin: only a process that was halted in the middle of one can leave raw samples that are in no
 /// roll-up, one append of them.
 ///
-/// Deletes by age pause after a step of the wall clock, see ``ClockWatch``. Every ``Configuration/sweep`` the roll-ups of
-/// series that get no samples any more are looked through.
+/// Deletes by age pause after a step of the wall clock, see ``ClockWatch``. Every ``Configuration/sweep`` series that get no samples any more are looked
+/// through: their roll-ups go by age, and all of them where no document has their target.
 package actor Recorder {
   package struct Configuration: Sendable, Hashable {
     /// Most samples that wait. When full the oldest metric sample goes, events only when nothing else is left; counted
@@ -71,15 +71,16 @@ package actor Recorder {
   let mayGather: @Sendable () -> Bool
   let configuration: Configuration
   private let clock: any Clock<Duration>
-  private let now: @Sendable () -> Date
-  private let limits: (@Sendable (String) -> HistoryLimits)?
+  let now: @Sendable () -> Date
+  let limits: (@Sendable (String) -> HistoryLimits)?
+  let isStray: @Sendable (String) -> Bool
   let rollUps: RollUpKeeper?
   let uptime: @Sendable () -> Duration
 
   private var buffer: SampleBuffer
   private var planner = RetentionPlanner()
   var counters = Counters()
-  private var watch = ClockWatch()
+  var watch = ClockWatch()
   private var nextSweep: Duration
   var nextReturns: Duration = .zero
   private var failuresInARow = 0
@@ -93,12 +94,14 @@ package actor Recorder {
   ///   - limits: the caps of a target, by name; `nil`: nothing is ever pruned from here.
   ///   - clock: paces the flushes.
   ///   - now: the time of day, for caps by age.
+  ///   - isStray: whether the documents are known and none of them has the target of this name.
   ///   - rollUps: rolls up what is appended; nil: nobody does. It belongs to this recorder alone.
   ///   - mayGather: whether this instance is the one that gathers, beyond doubt.
   package init(
     store: any Storage, configuration: Configuration = .init(), clock: any Clock<Duration> = ContinuousClock(),
     now: @escaping @Sendable () -> Date = { Date() }, limits: (@Sendable (String) -> HistoryLimits)? = nil,
-    rollUps: RollUpKeeper? = nil, mayGather: @escaping @Sendable () -> Bool = { true }
+    isStray: @escaping @Sendable (String) -> Bool = { _ in false }, rollUps: RollUpKeeper? = nil,
+    mayGather: @escaping @Sendable () -> Bool = { true }
   ) {
     self.store = store
     journaled = store as? JournaledStorage
@@ -107,6 +110,7 @@ package actor Recorder {
     self.clock = clock
     self.now = now
     self.limits = limits
+    self.isStray = isStray
     self.rollUps = rollUps
     uptime = clock.uptime()
     nextSweep = configuration.sweep / 10
@@ -279,30 +283,6 @@ package actor Recorder {
       counters.pruned += try await store.prune(rules)
     } catch {
       planner.forget(rules)
-      counters.lastError = error
-    }
-  }
-
-  /// Roll-ups of series that get no samples any more: a target that was removed leaves nothing behind in the end.
-  private func sweep(_ rollUps: RollUpKeeper) async {
-    await rollUps.forget(unusedFor: configuration.sweep)
-    guard let limits, !watch.isPaused(at: uptime()) else { return }
-    let now = now()
-    do {
-      for type in SampleType.allCases where type.isRollUp {
-        let left = await rollUps.unused(try await store.series(type: type, target: nil))
-        let rules = left.map { series in
-          let plan = RollUpPlan(limits: limits(series.target))
-          return RetentionRule(series, type: type, keep: .since(now - max(0, plan.age(type).timeInterval)))
-        }
-        var rest = rules[...]
-        while !rest.isEmpty, !Task.isCancelled {
-          counters.pruned += try await store.prune(Array(rest.prefix(500)))
-          rest = rest.dropFirst(500)
-        }
-        await rollUps.closeOld(left)
-      }
-    } catch {
       counters.lastError = error
     }
   }

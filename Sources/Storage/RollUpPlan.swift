@@ -22,6 +22,9 @@ package struct RollUpPlan: Sendable, Hashable {
     case .realTime, .event: .zero
     }
   }
+
+  /// How long anything that is made of a sample is kept.
+  package var longestAge: Duration { max(limits.variable, limits.hour, limits.day) }
 }
 
 /// The buckets of one series and type.

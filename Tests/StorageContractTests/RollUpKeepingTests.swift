@@ -82,4 +82,73 @@ struct RollUpKeepingTests {
     #expect(rollUps.late > 20 && rollUps.unsaved == 0 && rollUps.failures == 0 && rollUps.duplicates == 0)
     await second?.close()
   }
+
+  @Test(
+    "of targets that come and go leave nothing behind in the end, and take nothing along", arguments: StoreKind.allCases
+  )
+  func strays(_ kind: StoreKind) async throws {
+    let fixture = try await kind.make()
+    defer { fixture.end() }
+    let store = fixture.store
+    let clock = ManualClock()
+    let now: @Sendable () -> Date = { time(Double(clock.now.offset.components.seconds)) }
+    var limits = HistoryLimits()
+    (limits.variable, limits.hour, limits.day) = (.seconds(3600), .seconds(2 * 86_400), .seconds(86_400))
+    let plan = RollUpPlan(limits: limits)
+    let keeper = RollUpKeeper(store: store, clock: clock, now: now, plan: { _ in plan })
+    var configuration = Recorder.Configuration()
+    // Hours pass between two looks of this recorder.
+    configuration.interval = .seconds(6 * 3600)
+    let recorder = Recorder(
+      store: store, configuration: configuration, clock: clock, now: now, limits: { _ in plan.limits },
+      isStray: { $0 != "stays" }, rollUps: keeper)
+    let run = Task { await recorder.run() }
+    func targets() async throws -> [SampleType: Set<String>] {
+      var found: [SampleType: Set<String>] = [:]
+      for type in SampleType.allCases {
+        found[type] = Set(try await store.series(type: type, target: nil).map(\.target))
+      }
+      return found
+    }
+    func pass(days: Int) async throws {
+      for _ in 0..<(4 * days) {
+        try await clock.sleepers(atLeast: 1)
+        clock.advance(by: configuration.interval)
+      }
+      try await clock.sleepers(atLeast: 1)
+    }
+    // A parcel of samples that wait is no target's.
+    let parcel = Series(target: ReturnedSamples.target, metric: "Other", name: "waiting")
+    try await store.append([Sample(series: parcel, type: .event, at: now(), value: 1)])
+    for round in 0..<3 {
+      let name = "box-\(round)"
+      for second in stride(from: 0.0, to: 8000, by: 400) {
+        for target in [name, "stays"] {
+          let at = now() - 8000 + second
+          await recorder.record([
+            Sample(series: Series(target: target, metric: "Vitals.CPU"), at: at, value: ["percent": 1]),
+            Sample(series: Series(target: target, metric: "Connection"), type: .event, at: at, value: 1),
+          ])
+        }
+      }
+      #expect(await recorder.flush())
+      #expect(try await targets()[.realTime] == [name, "stays"])
+      try await pass(days: 1)
+      #expect(try await targets()[.event] == [name, "stays", ReturnedSamples.target])
+      try await pass(days: 2)
+    }
+    #expect(
+      try await targets() == [
+        .realTime: ["stays"], .event: ["stays", ReturnedSamples.target], .variable: [], .hour: [], .day: [],
+      ])
+    let all = (0..<3).map { Series(target: "box-\($0)", metric: "Vitals.CPU") }
+    #expect(try await store.rollUpStates(all) == [:])
+    #expect(await recorder.statistics.lastError == nil)
+    if kind == .sqlite, let folder = fixture.folder {
+      let rows = try await sql(folder.file("syscrap.db"), "SELECT DISTINCT target FROM series ORDER BY target")
+      #expect(rows == ["stays", ReturnedSamples.target])
+    }
+    run.cancel()
+    await run.value
+  }
 }

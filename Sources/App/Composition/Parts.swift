@@ -67,7 +67,8 @@ struct Parts: Sendable {
     rollUps = RollUpKeeper(
       store: storage, clock: clock, now: now, plan: { limits.plan($0) })
     recorder = Recorder(
-      store: storage, clock: clock, now: now, limits: { limits.plan($0).limits }, rollUps: rollUps,
+      store: storage, clock: clock, now: now, limits: { limits.plan($0).limits },
+      isStray: { limits.isStray($0) }, rollUps: rollUps,
       mayGather: {
         let role = leadership.role
         return role.isActive && role.isConfirmed
@@ -138,13 +139,15 @@ extension Notificator.Settings {
 }
 
 /// What history every target keeps, readable without waiting.
+///
+/// Until documents were read nothing is known of any target, and nothing may be deleted.
 final class LimitsBoard: Sendable {
-  private let plans = Locked<[String: RollUpPlan]>([:])
-  func plan(_ target: String) -> RollUpPlan { plans.withLock { $0[target] } ?? RollUpPlan() }
-  func set(_ new: [String: AggregationPlan]) {
-    let plans = new.mapValues { RollUpPlan(limits: $0.limits, variable: $0.variable) }
-    self.plans.withLock { $0 = plans }
+  private let plans = Locked<HistoryPlans?>(nil)
+  func plan(_ target: String) -> RollUpPlan {
+    plans.withLock { $0?.plan(target) } ?? RollUpPlan(limits: .greatest)
   }
+  func isStray(_ target: String) -> Bool { plans.withLock { $0?.isStray(target) } ?? false }
+  func set(_ new: HistoryPlans) { plans.withLock { $0 = new } }
 }
 
 /// What each host last told of itself in this run: newer than what the documents held when they were read.

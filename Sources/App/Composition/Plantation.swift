@@ -341,7 +341,7 @@ extension Parts {
   func refresh() async throws -> DocumentBook.Snapshot {
     let (snapshot, isNew) = try await book.refresh()
     if isNew {
-      limits.set(snapshot.plans)
+      limits.set(snapshot.histories)
       await board.keep(only: Set(snapshot.targets.keys), refused: snapshot.refusedTargets)
       await trouble.set(documents: snapshot.problems)
     }

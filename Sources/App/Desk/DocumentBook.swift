@@ -16,6 +16,8 @@ package actor DocumentBook {
     package var targets: [String: Target] = [:]
     /// What is gathered, by the target's name.
     package var plans: [String: AggregationPlan] = [:]
+    /// What history is kept, also of targets that are not watched.
+    package var histories = HistoryPlans()
     /// Of the documents that count, by kind and id: equal digests mean equal content.
     package var digests: [String: String] = [:]
     package var problems: [Problem] = []
@@ -175,7 +177,15 @@ package actor DocumentBook {
       next.plans[target.name] = AggregationPlan.merge(matching: set.aggregationOptions, target: target)
     }
     noteRefused(written, &next)
+    next.histories = HistoryPlans(set, unread: Self.unread(written, set))
     return next
+  }
+
+  /// The names of targets whose documents cannot be used in any version, switched off or not.
+  private static func unread(_ written: [Document], _ set: DocumentSet) -> Set<String> {
+    let usable = Set(set.targets.map(\.id))
+    return Set(
+      written.filter { $0.kind == .targets && !usable.contains($0.id) }.map { $0.fields["target"]?.text ?? $0.id })
   }
 
   /// What is there and cannot be used in any version. What says of itself that it is switched off is.
