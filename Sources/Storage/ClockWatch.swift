@@ -31,11 +31,16 @@ package struct ClockWatch: Sendable {
     guard let last else { return nil }
     let seconds = wall.timeIntervalSince(last.wall) - (uptime - last.uptime).timeInterval
     guard seconds.isFinite, abs(seconds) > Self.shortStep.timeInterval else { return nil }
-    if seconds > Self.longStep.timeInterval { pausedUntil = uptime + Self.pause }
+    if seconds > Self.longStep.timeInterval { pause(for: Self.pause, at: uptime) }
     let step = Step(at: wall, seconds: seconds)
     stepCount += 1
     lastStep = step
     return step
+  }
+
+  /// Lets deletes by age wait, at least for so long.
+  package mutating func pause(for duration: Duration, at uptime: Duration) {
+    pausedUntil = max(pausedUntil ?? .zero, uptime + duration)
   }
 
   /// Whether deletes by age wait.

@@ -33,6 +33,7 @@ extension Recorder {
     await begin()
     defer { end() }
     guard let rollUps, mayGather() else { return samples }
+    await lookBack()
     // The store answers again.
     await rollUps.endPause()
     let held = await rollUps.prepare(samples)

@@ -6,7 +6,7 @@ extension Recorder {
   /// Roll-ups that are over age go, and of a target that no document has everything in the end.
   func sweep(_ rollUps: RollUpKeeper) async {
     await rollUps.forget(unusedFor: configuration.sweep)
-    guard let limits, !watch.isPaused(at: uptime()) else { return }
+    guard let limits, !agesArePaused else { return }
     let now = now()
     do {
       var unused: [SampleType: [Series]] = [:]

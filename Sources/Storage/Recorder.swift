@@ -16,7 +16,8 @@ package import Model
 /// another instance may begin: only a process that was halted in the middle of one can leave raw samples that are in no
 /// roll-up, one append of them.
 ///
-/// Deletes by age pause after a step of the wall clock, see ``ClockWatch``. Every ``Configuration/sweep`` series that get no samples any more are looked
+/// Deletes by age pause after a step of the wall clock, see ``ClockWatch``, and where the store's samples say that there
+/// may have been one, see ``lookBack()``. Every ``Configuration/sweep`` series that get no samples any more are looked
 /// through: their roll-ups go by age, and all of them where no document has their target.
 package actor Recorder {
   package struct Configuration: Sendable, Hashable {
@@ -60,7 +61,7 @@ package actor Recorder {
     /// Steps of the wall clock of more than 2 s.
     package var clockSteps = 0
     package var lastClockStep: ClockWatch.Step?
-    /// Nothing is deleted for its age now, because the wall clock was set forward.
+    /// Nothing is deleted for its age now, because the wall clock was set forward, or may have been.
     package var agesArePaused = false
     package init() {}
   }
@@ -81,6 +82,8 @@ package actor Recorder {
   private var planner = RetentionPlanner()
   var counters = Counters()
   var watch = ClockWatch()
+  /// Whether ``lookBack()`` was done since the gathering began: before that no age counts.
+  var hasLookedBack = false
   private var nextSweep: Duration
   var nextReturns: Duration = .zero
   private var failuresInARow = 0
@@ -141,6 +144,9 @@ package actor Recorder {
 
   /// Flushes until cancelled. What still waits then is left for ``flush(rollUps:)``.
   package func run() async {
+    // Another instance may have gathered meanwhile, and the clock may have been set since.
+    hasLookedBack = false
+    await lookBackAlone()
     await attach()
     await lookForReturns()
     while !Task.isCancelled {
@@ -202,6 +208,7 @@ package actor Recorder {
     await journaled?.waitForTheLast()
     await begin()
     defer { end() }
+    await lookBack()
     // Others may have emptied it meanwhile.
     let batch = buffer.lend(configuration.largestAppend)
     if batch.isEmpty { return true }
@@ -251,7 +258,7 @@ package actor Recorder {
 
   /// What is due although nothing came.
   private func keepUp() async {
-    watch.look(wall: now(), uptime: uptime())
+    lookAtClock()
     guard let rollUps else { return }
     await begin()
     defer { end() }
@@ -265,10 +272,10 @@ package actor Recorder {
 
   func prune(after batch: [Sample]) async {
     guard let limits else { return }
-    watch.look(wall: now(), uptime: uptime())
+    lookAtClock()
     let closed = await rollUps?.takeClosed() ?? []
     var rules = planner.rules(
-      after: batch, closed: closed, limits: limits, now: now(), agesArePaused: watch.isPaused(at: uptime()))
+      after: batch, closed: closed, limits: limits, now: now(), agesArePaused: agesArePaused)
     if rules.isEmpty { return }
     if let rollUps {
       let withheld = await rollUps.withheld(rules)
