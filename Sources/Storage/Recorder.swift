@@ -158,9 +158,11 @@ package actor Recorder {
   }
 
   /// Brings away all that waits now.
-  /// - Parameter rollUps: where the roll-ups of all series stand as well, so that they can be read up to now.
+  /// - Parameters:
+  ///   - rollUps: where roll-ups stand as well, so that they can be read up to now.
+  ///   - isWanted: those of which series.
   /// - Returns: false when the store failed; the rest stays in memory.
-  package func flush(rollUps: Bool = true) async -> Bool {
+  package func flush(rollUps: Bool = true, of isWanted: @Sendable (Series) -> Bool = { _ in true }) async -> Bool {
     await self.rollUps?.endPause()
     while !buffer.isEmpty {
       if await !appendNext() { return false }
@@ -168,7 +170,7 @@ package actor Recorder {
     guard rollUps, let keeper = self.rollUps else { return true }
     await begin()
     defer { end() }
-    return await keeper.saveAll()
+    return await keeper.saveAll(of: isWanted)
   }
 
   private func wait() async {

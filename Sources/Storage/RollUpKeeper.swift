@@ -225,11 +225,11 @@ package actor RollUpKeeper {
     return await save(due)
   }
 
-  /// Stores all that is not stored, also when the store failed a moment ago.
+  /// Stores all of the wanted series that is not stored, also when the store failed a moment ago.
   /// - Returns: false when it failed again; the rest stays.
-  package func saveAll() async -> Bool {
+  package func saveAll(of isWanted: (Series) -> Bool = { _ in true }) async -> Bool {
     pauseUntil = nil
-    return await save(standings.values.filter(\.isDirty).map(\.series))
+    return await save(standings.values.filter { $0.isDirty && isWanted($0.series) }.map(\.series))
   }
 
   /// Histories of which buckets were stored since the last time: they may have become too long.

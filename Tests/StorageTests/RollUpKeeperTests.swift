@@ -254,6 +254,18 @@ struct RollUpKeeperTests {
     }
   }
 
+  @Test("of the series that is asked for are stored, no others")
+  func asked() async throws {
+    let world = RollUpWorld(MemoryStorage())
+    let ssh = Series(target: "web-1", metric: "POL.Port", name: "ssh")
+    await world.recorder.record([sample(0), sample(0, 1, ssh)])
+    #expect(await world.recorder.flush { $0.metric == "POL.Port" })
+    #expect(try await world.store.rollUpStates([cpu, ssh]).keys.map(\.metric) == ["POL.Port"])
+    #expect(await world.recorder.statistics.rollUps.unsaved == 1)
+    #expect(await world.recorder.flush())
+    #expect(try await world.store.rollUpStates([cpu, ssh]).count == 2)
+  }
+
   @Test("that no stored state has are not pruned: a kill after many failed saves loses none, with any cap")
   func withheld() async throws {
     let world = RollUpWorld(MemoryStorage(), realTime: 10)

@@ -73,7 +73,7 @@ actor ServiceOperations: Operations {
   func updates() async -> AsyncStream<Value> { await parts.board.updates() }
 
   func history(_ request: HistoryRequest) async throws(OperationError) -> [Value] {
-    _ = await parts.recorder.flush()
+    _ = await parts.recorder.flush { $0.target == request.target && $0.metric == request.metric }
     return try await HistoryDesk(storage: parts.storage, now: parts.now).history(request)
   }
 
