@@ -67,6 +67,7 @@ struct StoreFixture {
 
   /// Brings what was written into the data files.
   func checkpoint() async throws {
+    if let folder, mongo == nil { try await sql(folder.file("syscrap.db"), "PRAGMA wal_checkpoint(FULL)") }
     try await mongo?.pool.run("writing a checkpoint") { connection in
       _ = try connection.read(BSON { $0.int32("fsync", 1) }, database: "admin")
     }
