@@ -21,6 +21,8 @@ struct StoreBenchmark: AsyncParsableCommand {
   var samples = 20_000
   @Option(help: "Claims a round.")
   var claims = 500
+  @Option(help: "Workers that claim at the same time, beside one alone; pymongo always claims one after the other.")
+  var workers = 8
   @Option(help: "Samples in one append, as the recorder makes them.")
   var batch = 500
   @Option(help: "Interleaved rounds; figures are medians.")
@@ -32,7 +34,7 @@ struct StoreBenchmark: AsyncParsableCommand {
 
   func validate() throws {
     guard (1000...1_000_000).contains(samples), (10...100_000).contains(claims), (1...100).contains(rounds),
-      (1...10_000).contains(batch), (1...10_000).contains(targets)
+      (2...64).contains(workers), (1...10_000).contains(batch), (1...10_000).contains(targets)
     else { throw ValidationError("Out of range.") }
   }
 
@@ -59,17 +61,21 @@ struct StoreBenchmark: AsyncParsableCommand {
         "samples", "pymongo",
         try Figure(mongo.ask(["do": "insert", "file": file, "prefix": "r\(round)-", "batch": batch])))
       table.add("samples", "SQLiteStorage", try await append(mine, to: inFile))
-      for settles in [false, true] {
-        let name = settles ? "claim and settle" : "claim"
-        let run = "r\(round)\(settles)"
-        table.add(name, "MongoStorage", try await QueueWork.measure(inMongo, claims, run: run, settles: settles))
+      for (settles, workers) in [(false, 1), (true, 1), (false, self.workers), (true, self.workers)] {
+        let name = (settles ? "claim and settle" : "claim") + (workers == 1 ? ", 1 worker" : ", \(workers) workers")
+        let run = "r\(round)\(settles)\(workers)"
+        table.add(
+          name, "MongoStorage",
+          try await QueueWork.measure(inMongo, claims, run: run, settles: settles, workers: workers))
         table.add(
           name, "pymongo",
           try Figure(
             mongo.ask([
               "do": "claims", "count": claims, "prefix": run, "settles": settles, "entry": Self.plain(entry),
             ])))
-        table.add(name, "SQLiteStorage", try await QueueWork.measure(inFile, claims, run: run, settles: settles))
+        table.add(
+          name, "SQLiteStorage",
+          try await QueueWork.measure(inFile, claims, run: run, settles: settles, workers: workers))
       }
     }
     let rate = try await MongoStorage.open(.init(uri: mongo.address("rate")), logger: quiet)
@@ -141,18 +147,19 @@ enum QueueWork {
       created: Date(timeIntervalSince1970: 1_795_248_000))
   }
 
-  static func measure(_ store: any Storage, _ count: Int, run: String, settles: Bool) async throws -> Figure {
+  static func measure(
+    _ store: any Storage, _ count: Int, run: String, settles: Bool, workers: Int
+  ) async throws -> Figure {
     for start in stride(from: 0, to: count, by: 100) {
       _ = try await store.record(nil, queueing: (start..<min(start + 100, count)).map { entry($0, run: run) })
     }
     let clock = ContinuousClock()
     let (before, start) = (Usage.now().cpu, clock.now)
-    var claimed: [QueueLease] = []
-    while let lease = try await store.claim(owner: "benchmark", now: Date(), lease: .seconds(600)) {
-      if settles {
-        _ = try await store.settle(lease, as: .delivered(receipt: "250 ok"), now: Date(), adding: [])
-      }
-      claimed.append(lease)
+    let claimed = try await withThrowingTaskGroup(of: [QueueLease].self) { group in
+      for worker in 0..<workers { group.addTask { try await work(store, "benchmark \(worker)", settles: settles) } }
+      var all: [QueueLease] = []
+      for try await part in group { all += part }
+      return all
     }
     let figure = Figure(
       count: claimed.count, cpu: Usage.now().cpu - before, wall: start.duration(to: clock.now).seconds)
@@ -160,5 +167,17 @@ enum QueueWork {
       for lease in claimed { _ = try await store.settle(lease, as: .delivered(receipt: ""), now: Date(), adding: []) }
     }
     return figure
+  }
+
+  /// Claims until there is nothing.
+  private static func work(_ store: any Storage, _ owner: String, settles: Bool) async throws -> [QueueLease] {
+    var claimed: [QueueLease] = []
+    while let lease = try await store.claim(owner: owner, now: Date(), lease: .seconds(600)) {
+      if settles {
+        _ = try await store.settle(lease, as: .delivered(receipt: "250 ok"), now: Date(), adding: [])
+      }
+      claimed.append(lease)
+    }
+    return claimed
   }
 }

@@ -44,6 +44,8 @@ final class GroupedCalls<Request: Sendable, Answer: Sendable>: Sendable {
   /// - Parameter perform: returns an outcome for each request, in their order.
   init(perform: @escaping @Sendable ([Request]) async -> [Outcome]) { self.perform = perform }
 
+  var waitingCount: Int { state.withLock { $0.waiting.count } }
+
   func call(_ request: Request, doing: String) async throws(StorageError) -> Answer {
     let goesAtOnce = state.withLock { state in
       defer { state.isUnderWay = true }
