@@ -96,7 +96,7 @@ package final class MongoStorage: Storage {
     queueMemory = memory
     claims = GroupedCalls { requests in
       await pool.group("claiming a notification", requests) { connection, doing in
-        QueueGroupClaim(
+        try QueueGroupClaim(
           session: QueueSession(connection: connection, memory: memory, logger: logger), requests: requests
         ).run(address, doing: doing)
       }

@@ -38,7 +38,7 @@ package actor Router {
   @discardableResult
   package func route(_ announcement: Announcement) async throws -> Int {
     let episode = announcement.episode
-    guard let kind = await kind(of: announcement) else { return try await storage.record(episode, queueing: []) }
+    guard let kind = try await kind(of: announcement) else { return try await storage.record(episode, queueing: []) }
     let target = await directory.target(episode.key.target)
     let identity = MessageIdentity(condition: episode.key, episode: episode.id, kind: kind)
     let message = Message(
@@ -72,14 +72,12 @@ package actor Router {
 
   /// What there is to say. An episode that ends here before it fired may have fired in the eyes of an instance that
   /// could not store it then: when that one's message has come to the queue meanwhile, its end is news.
-  private func kind(of announcement: Announcement) async -> MessageKind? {
+  private func kind(of announcement: Announcement) async throws -> MessageKind? {
     let episode = announcement.episode
     if let kind = MessageKind(announcement.kind) { return kind }
-    guard !episode.isOpen, episode.fired_at == nil,
-      let earlier = try? await storage.entries(telling: episode.id),
-      earlier.contains(where: { MessageKind(name: $0.kind).tellsFiring })
-    else { return nil }
-    return .resolved
+    guard !episode.isOpen, episode.fired_at == nil else { return nil }
+    let earlier = try await storage.entries(telling: episode.id)
+    return earlier.contains { MessageKind(name: $0.kind).tellsFiring } ? .resolved : nil
   }
 
   /// The steps, each a list of usable channels in order; empty ones are left out.

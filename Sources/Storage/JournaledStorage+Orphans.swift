@@ -22,7 +22,7 @@ extension JournaledStorage {
     let queued = try await primary.queue(QueueQuery(episode: episode.id, limit: Self.messageBound))
     if try await isToldElsewhere(episode, entries, known: known, queued: queued, primary) { return false }
     let isOpenThere = known.contains { $0.id == episode.id && $0.isOpen }
-    let ends = isOpenThere ? [] : try await missingEnds(of: episode, entries, queued)
+    let ends = isOpenThere ? [] : try await missingEnds(of: episode, entries, queued, primary)
     var copy = episode.isOpen ? episode.superseded : episode
     copy.end_reason = Episode.supersededReason
     // Its end, which may follow in the journal, finds it there; done again after a crash, so does this.
@@ -59,8 +59,11 @@ extension JournaledStorage {
 
   /// The ends of messages that fired, one for each way, where the journal has no later word of the episode.
   private func missingEnds(
-    of episode: Episode, _ entries: [QueueEntry], _ queued: [QueueEntry]
+    of episode: Episode, _ entries: [QueueEntry], _ queued: [QueueEntry], _ primary: any WholeStorage
   ) async throws(StorageError) -> [QueueEntry] {
+    // Of some reactions nobody wants to hear the end.
+    let reaction = try await primary.document(.reaction_targets, id: episode.key.reaction)
+    if reaction?.fields["resolved"] == .bool(false) { return [] }
     let ids = Set(entries.map(\.id))
     guard !entries.isEmpty, try await journal.entries(episode: episode.id).last.map({ ids.contains($0.id) }) != false
     else { return [] }

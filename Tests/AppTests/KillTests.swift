@@ -28,7 +28,7 @@ extension EndToEnd {
       try await service.start()
       let store = try await SQLiteStorage.open(
         .init(path: service.stateDirectory + "/syscrap.db"), logger: Logger(label: "driver"))
-      let killer = RandomKiller([Self.striking(service)], pause: 200...3000, seed: Self.seed())
+      let killer = RandomKiller([Self.striking(service)], pause: 200...2400, seed: Self.seed())
       try await Self.run(killer, over: store, service, mail)
       await store.close()
       await service.stop()
@@ -57,7 +57,7 @@ extension EndToEnd {
             try await server.restart()
             try await service.start()
           },
-        ], pause: 200...3000, seed: Self.seed())
+        ], pause: 200...2400, seed: Self.seed())
       try await Self.run(killer, over: store, service, mail)
       await store.close()
       await service.stop()

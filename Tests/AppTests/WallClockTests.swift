@@ -42,12 +42,14 @@ extension EndToEnd {
       throw ManagedProcessError("no sample came for 10 s")
     }
 
-    /// One sample a second came between two marks, one more or less.
+    /// One sample a second came between two marks: one more at most; a busy machine may leave a few out.
     private func expectRuns(_ what: String, _ first: Mark, _ last: Mark) {
       let passed = first.at.duration(to: last.at)
       let count = last.count - first.count
       print("\(what): \(count) samples in \(seconds(passed))")
-      #expect(abs((Duration.seconds(count) - passed) / .seconds(1)) <= 1.5, "\(what)")
+      let more = (Duration.seconds(count) - passed) / .seconds(1)
+      #expect(more <= 1.5, "\(what)")
+      #expect(more >= -max(2.5, 0.15 * (passed / .seconds(1))), "\(what)")
     }
 
     @Test(

@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import Storage
 import TestKit
 import Testing
@@ -10,12 +11,17 @@ struct GroupedCallsTests {
   /// Notes the groups and holds each until it is let go.
   private actor Counter {
     private(set) var groups: [[Int]] = []
+    private(set) var refusals: [StorageError.Code] = []
     private var held: [CheckedContinuation<Void, Never>] = []
     private var isOpen = false
 
     func enter(_ group: [Int]) async {
       groups.append(group)
       if !isOpen { await withCheckedContinuation { held.append($0) } }
+    }
+
+    func refused(_ error: any Error) {
+      if let code = (error as? StorageError)?.code { refusals.append(code) }
     }
 
     func open() {
@@ -68,29 +74,67 @@ struct GroupedCallsTests {
     let calls = calls(counter)
     let bound = GroupedCalls<Int, Int>.waitingBound
     let all = Task {
-      await withTaskGroup(of: StorageError.Code?.self) { group in
+      await withTaskGroup(of: Void.self) { group in
         for number in 0..<(bound + 3) {
           group.addTask {
             do {
               _ = try await calls.call(number == 13 ? 0 : number, doing: "counting")
-              return nil
             } catch {
-              return (error as? StorageError)?.code
+              await counter.refused(error)
             }
           }
         }
-        var refused: [StorageError.Code] = []
-        for await code in group { if let code { refused.append(code) } }
-        return refused
       }
     }
     // One is under way, so many wait, and two were refused.
-    #expect(try await eventually(within: .seconds(30)) { calls.waitingCount == bound })
+    let isFull = try await eventually(within: .seconds(30)) {
+      let refusals = await counter.refusals
+      return calls.waitingCount == bound && refusals == [.unavailable, .unavailable]
+    }
+    #expect(isFull)
     await counter.open()
-    #expect(await all.value == [.unavailable, .unavailable])
+    await all.value
+    #expect(await counter.refusals.count == 2)
     let groups = await counter.groups
     let expected: [Int] = [1] + Array(repeating: 16, count: bound / 16)
     #expect(groups.map(\.count) == expected)
+  }
+
+  @Test(
+    "a group takes the first that are due, each once, and none that a later message takes in",
+    .enabled(if: MongoServer.isExpected, Comment(rawValue: MongoServer.absence)))
+  func order() async throws {
+    let store = try await QueueStage(try await MongoServer.shared()).open()
+    _ = try await store.record(
+      nil,
+      queueing: [
+        QueueStage.entry("a", created: 0), QueueStage.entry("b", created: 1),
+        // Over before it could be sent: its end is due first.
+        QueueStage.entry("end", after: "key-begin", created: 3, due: 2),
+        QueueStage.entry("begin", created: 2, due: 2.5),
+        QueueStage.entry("c", created: 4),
+      ])
+    @Sendable func claim(_ count: Int) async throws -> [QueueLease?] {
+      let address = store.pool.address
+      let requests = (0..<count).map { ClaimRequest(owner: "w\($0)", now: instant(9), until: instant(69)) }
+      return try await store.queue("claiming") { session in
+        try QueueGroupClaim(session: session, requests: requests).run(address, doing: "claiming").map { try $0.get() }
+      }
+    }
+    let first = try await claim(2)
+    #expect(first.map { $0?.entry.id } == ["a", "b"])
+    #expect(first.map { $0?.entry.owner } == ["w0", "w1"])
+    #expect(first.map { $0?.entry.epoch } == [1, 1])
+    let second = try await claim(4)
+    #expect(second.map { $0?.entry.id } == ["end", "c", nil, nil])
+    #expect(try await store.queueEntry(id: "begin")?.state == .merged)
+    // Each is held as its lease says.
+    for lease in (first + second).compactMap({ $0 }) {
+      #expect(try await store.extend(lease, until: instant(129)))
+      #expect(try await store.settle(lease, as: .delivered(receipt: ""), now: instant(10), adding: []))
+    }
+    #expect(try await store.queueCounts(now: instant(11)).imbalance == 0)
+    await store.close()
   }
 
   @Test(

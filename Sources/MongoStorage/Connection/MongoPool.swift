@@ -32,6 +32,7 @@ final class MongoPool: Sendable {
   private let pool: ClientPool
   private let state = Condition(State())
   private let preparation: Condition<Preparation>
+  private let repairing = Locked(false)
   private let prepare: @Sendable (MongoConnection) throws -> Void
   private let metrics = MongoMetrics()
   private let logger: Logger
@@ -103,7 +104,9 @@ final class MongoPool: Sendable {
     _ body: @escaping @Sendable (MongoConnection, String) throws -> [Swift.Result<Answer, StorageError>]
   ) async -> [Swift.Result<Answer, StorageError>] {
     do throws(StorageError) {
-      return try await run(doing) { try body($0, doing) }
+      let outcomes = try await run(doing) { try body($0, doing) }
+      for case .failure(let error) in outcomes { metrics.errors(error.code.rawValue) }
+      return outcomes
     } catch {
       return requests.map { _ in .failure(error) }
     }
@@ -123,11 +126,7 @@ final class MongoPool: Sendable {
       do {
         return .success(try body(connection))
       } catch let failure as MongoFailure where failure.isNoSuchIndex {
-        // Somebody dropped an index or a collection: all is brought in order once more before anything else.
-        logger.warning(
-          "an index of the store is gone; it is made again", metadata: ["error": "\(failure)"])
-        preparation.changeForAll { if case .done = $0 { $0 = .none } }
-        try prepared(connection)
+        try repair(connection, failure)
         return .success(try body(connection))
       }
     } catch {
@@ -221,6 +220,19 @@ final class MongoPool: Sendable {
       preparation.changeForAll { $0 = .none }
       throw error
     }
+  }
+
+  /// Makes again what somebody dropped: an index, or a collection with all of its own. Only the call that missed it waits
+  /// for that, which may be long; all others go on, and those that miss it meanwhile fail.
+  private func repair(_ connection: MongoConnection, _ failure: MongoFailure) throws {
+    let isMine = repairing.withLock { isUnderWay in
+      defer { isUnderWay = true }
+      return !isUnderWay
+    }
+    guard isMine else { throw failure }
+    defer { repairing.withLock { $0 = false } }
+    logger.warning("an index of the store is gone; it is made again", metadata: ["error": "\(failure)"])
+    try prepare(connection)
   }
 
   var isPrepared: Bool { preparation.withLock { if case .done = $0 { true } else { false } } }

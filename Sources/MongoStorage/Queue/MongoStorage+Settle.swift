@@ -66,12 +66,18 @@ struct QueueGroupSettlement {
       let failure = MongoPool.storageError(error, doing: doing, address)
       return requests.map { _ in .failure(failure) }
     }
+    // Once the store does not answer it is not waited for again by each of them.
+    var absence: StorageError?
     return changes.map { change in
-      if isCertain, change.documents.isEmpty { return .success(true) }
+      // What was promised besides stands in the document: whoever looks next puts it into the queue.
+      if isCertain, change.documents.isEmpty || absence != nil { return .success(true) }
+      if let absence { return .failure(absence) }
       do {
         return .success(try finish(change, isCertain: try isCertain || write([change]) == 1))
       } catch {
-        return .failure(MongoPool.storageError(error, doing: doing, address))
+        let failure = MongoPool.storageError(error, doing: doing, address)
+        if failure.code == .unavailable { absence = failure }
+        return isCertain ? .success(true) : .failure(failure)
       }
     }
   }
@@ -121,7 +127,8 @@ struct QueueGroupSettlement {
     let found = try session.document { QueueID.identify(change.request.lease.entry.id, &$0) }
     guard let found else { return isCertain }
     if !isCertain, found["token"]?.int64Value != change.token {
-      guard let line = change.entry.attempts.last,
+      // Alone it is known whether the lease was held: then only the token counts.
+      guard requests.count > 1, let line = change.entry.attempts.last,
         QueueDocument.stored(found).entry.attempts.contains(line)
       else { return false }
     }

@@ -19,23 +19,40 @@ struct QueueGroupClaim {
   let session: QueueSession
   let requests: [ClaimRequest]
 
-  func run(_ address: MongoAddress, doing: String) -> [Result<QueueLease?, StorageError>] {
+  /// - Throws: only what the pool mends, and before anything was leased.
+  func run(_ address: MongoAddress, doing: String) throws -> [Result<QueueLease?, StorageError>] {
     var leases: [QueueLease?] = Array(repeating: nil, count: requests.count)
+    // Once the store does not answer it is not waited for again: what is leased already must not grow old here.
+    var absence: StorageError?
     do {
       if requests.count > 1 { try leaseFront(&leases) }
+    } catch let failure as MongoFailure where failure.isNoSuchIndex {
+      throw failure
     } catch {
-      let failure = MongoPool.storageError(error, doing: doing, address)
-      return requests.map { _ in .failure(failure) }
+      absence = MongoPool.storageError(error, doing: doing, address)
     }
-    return zip(requests, leases).map { request, lease in
-      if let lease { return .success(lease) }
-      do {
-        return .success(
-          try QueueClaim(session: session, owner: request.owner, now: request.now, until: request.until).run())
-      } catch {
-        return .failure(MongoPool.storageError(error, doing: doing, address))
+    let hasLeased = leases.contains { $0 != nil }
+    var outcomes: [Result<QueueLease?, StorageError>] = []
+    for (request, lease) in zip(requests, leases) {
+      if let lease {
+        outcomes.append(.success(lease))
+      } else if let absence {
+        outcomes.append(.failure(absence))
+      } else {
+        do {
+          outcomes.append(
+            .success(
+              try QueueClaim(session: session, owner: request.owner, now: request.now, until: request.until).run()))
+        } catch let failure as MongoFailure where failure.isNoSuchIndex && !hasLeased && outcomes.isEmpty {
+          throw failure
+        } catch {
+          let failure = MongoPool.storageError(error, doing: doing, address)
+          if failure.code == .unavailable { absence = failure }
+          outcomes.append(.failure(failure))
+        }
       }
     }
+    return outcomes
   }
 
   private struct Found {
@@ -54,8 +71,9 @@ struct QueueGroupClaim {
     session.memory.saw(now)
     if session.memory.isTimeToLook(now) { _ = try session.tidy(now: now) }
     var found: [Found] = []
-    for (index, stored) in try front(now).filter(isSimple).enumerated() {
-      guard let before = stored.token else { continue }
+    // What is behind one that takes in its predecessors may be one of these: it has to go alone, and before them.
+    for (index, stored) in try front(now).prefix(while: isSimple).enumerated() {
+      guard let before = stored.token else { break }
       var entry = stored.entry
       entry.leased(by: requests[index].owner, now: requests[index].now, until: requests[index].until)
       found.append(
