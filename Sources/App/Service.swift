@@ -4,6 +4,7 @@ internal import Gateway
 internal import Glibc
 package import Logging
 package import Model
+internal import MongoStorage
 internal import Notifications
 internal import SSH
 internal import Storage
@@ -66,6 +67,7 @@ package struct Service: Sendable {
   }
 
   private func run(_ stores: Stores.ForService, _ documents: [Document]) async throws -> End {
+    SharedCounters.sweep()
     let storage = stores.storage
     let parts = try Parts(configuration: configuration, stores: stores, registry: registry, logger: logger)
     try await Self.seed(documents, parts.desk)

@@ -257,6 +257,8 @@ package actor SyscrapProcess {
 
   private nonisolated func environment(_ more: [String: String]) -> [String: String] {
     let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"
-    return ["HOME": directory.file("home"), "PATH": path, "TERM": "xterm"].merging(more) { _, new in new }
+    // libmongoc's counters in shared memory outlive a process that is killed, and a later one of its number says so.
+    let own = ["HOME": directory.file("home"), "PATH": path, "TERM": "xterm", "MONGOC_DISABLE_SHM": "1"]
+    return own.merging(more) { _, new in new }
   }
 }
