@@ -36,7 +36,8 @@ private struct SmallDisk {
 
   /// Takes all that is left, to the last byte.
   func fill() throws {
-    let descriptor = open(path + "/ballast", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+    // A process that another test starts meanwhile must not keep the room when the file is gone.
+    let descriptor = open(path + "/ballast", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
     try #require(descriptor >= 0)
     defer { close(descriptor) }
     for size in [1 << 20, 4096, 1] {
