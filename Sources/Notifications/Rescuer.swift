@@ -68,7 +68,8 @@ package struct Rescuer: Sendable {
         // Also without any: the store finishes what a crash left half done.
         var ended = leases.filter { $0.entry.owner.map(hasEnded) ?? false }
         let stranded = watch.look(at: leases, now: now).filter { !ended.contains($0) }
-        for index in ended.indices { ended[index].hasOwnerEnded = true }
+        let counts = Dictionary(grouping: ended, by: Self.process(of:)).mapValues(\.count)
+        for index in ended.indices { ended[index].hasOwnerEnded = counts[Self.process(of: ended[index])] == 1 }
         let count = try await storage.rescue(ended + stranded, now: now)
         hasLooked = true
         if count > 0 {
@@ -93,5 +94,12 @@ package struct Rescuer: Sendable {
       }
       try await clock.sleep(for: hasLooked ? Self.interval : Self.firstPause)
     }
+  }
+
+  /// The process whose worker has it. Which of several messages that one had in hand ended it nobody can tell, so none
+  /// is held to have: one that does is the first that is claimed after the next start, by the one worker there is then,
+  /// and is alone.
+  private static func process(of lease: QueueLease) -> String {
+    (lease.entry.owner ?? "").split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
   }
 }

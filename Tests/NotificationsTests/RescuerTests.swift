@@ -93,6 +93,30 @@ struct RescuerTests {
     _ = await rescuing.result
   }
 
+  @Test("of several messages that a process had in hand when it ended none is held to have ended it")
+  func severalInHand() async throws {
+    let office = Office { _, _ in .delivered(receipt: "ok") }
+    let now = office.context.now()
+    _ = try await office.storage.record(
+      nil,
+      queueing: (1...3).map {
+        QueueEntry(
+          id: "\($0)", key: nil, reaction: "", target: "t", type: "email", payload: [:], created: office.now)
+      })
+    for owner in ["home/1/pool.0/a", "home/1/pool.1/b", "home/2/pool.0/c"] {
+      _ = try #require(try await office.storage.claim(owner: owner, now: now, lease: .seconds(60)))
+    }
+    let rescuer = Rescuer(
+      storage: office.storage, doorbell: office.doorbell, clock: office.clock, now: office.context.now,
+      logger: Logger(label: "test"), hasEnded: { $0.hasPrefix("home/") })
+    let rescuing = Task { try await rescuer.run() }
+    try await office.clock.sleepers(atLeast: 1)
+    let outcomes = try await office.entries().sorted { $0.id < $1.id }.map { $0.attempts.map(\.outcome) }
+    #expect(outcomes == [["rescued"], ["rescued"], ["crashed"]])
+    rescuing.cancel()
+    _ = await rescuing.result
+  }
+
   @Test("looks that fail now and then keep nobody's lease for ever")
   func failingNowAndThen() {
     var watch = LeaseWatch(lease: .seconds(60), interval: interval)
