@@ -78,7 +78,10 @@ package actor DeliveryAccount {
       if Set(list.map(\.content)).count > 1 { report.confused.append(key) }
       // A message comes again because whoever had it was killed before it could write the delivery down.
       for (earlier, later) in zip(list, list.dropFirst()) {
-        guard let index = kills.firstIndex(where: { $0.at >= earlier.at - .seconds(1) }) else { continue }
+        // The first kill behind the receipt; or the one just before it, where the receipt was noted late.
+        let behind = kills.firstIndex { $0.at >= earlier.at && $0.at <= later.at }
+        let before = kills.lastIndex { $0.at >= earlier.at - .seconds(1) && $0.at < earlier.at }
+        guard let index = behind ?? before else { continue }
         duplicatesByKill[index, default: 0] += 1
         report.longestRetry = max(report.longestRetry, later.at - max(kills[index].at, earlier.at))
       }
