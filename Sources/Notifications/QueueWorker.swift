@@ -66,11 +66,14 @@ package struct QueueWorker: Sendable {
 
   package func run() async throws {
     var storeFailures = 0
+    var mayHaveLost = false
     while !Task.isCancelled {
       beat()
       let seen = context.doorbell.count
       var wait = context.poll
       do {
+        if mayHaveLost { try await takeBackLost() }
+        mayHaveLost = false
         if try await deliverNext() {
           storeFailures = 0
           continue
@@ -83,6 +86,7 @@ package struct QueueWorker: Sendable {
         storeFailures = 0
       } catch {
         storeFailures += 1
+        mayHaveLost = true
         if storeFailures == 1 {
           context.logger.warning(
             "the queue cannot be read; trying again", metadata: ["worker": "\(owner)", "error": "\(error)"])
@@ -91,6 +95,14 @@ package struct QueueWorker: Sendable {
       }
       await context.doorbell.wait(after: seen, atMost: wait, clock: context.clock)
     }
+  }
+
+  /// Gives back what a claim leased whose answer never came: a worker that claims has nothing in hand, so whatever is
+  /// held in its name is that. Else it would wait for the lease's end.
+  private func takeBackLost() async throws {
+    let lost = try await context.storage.heldLeases(limit: Rescuer.leaseBound).filter { $0.entry.owner == owner }
+    if lost.isEmpty { return }
+    if try await context.storage.rescue(lost, now: context.now()) > 0 { context.doorbell.ring() }
   }
 
   /// Delivers the first message that is due.

@@ -28,15 +28,17 @@ package actor DeliveryAccount {
     package var confused: [String] = []
     /// Keys that arrived and were never offered.
     package var strangers: [String] = []
-    /// From the first kill after a receipt, or after the acceptance, to the next receipt of that key.
+    /// From the last kill after a receipt, or after the acceptance, to the next receipt of that key.
     package var longestRetry: Duration = .zero
+    /// As before, for first receipts, but from the first kill after the acceptance: several may come in one wait.
+    package var longestWait: Duration = .zero
     package var kills = 0
 
     package var description: String {
       """
       \(accepted) accepted, \(receipts) receipts, \(lost.count) lost, \(duplicates) duplicates \
       (at most \(worstKill) by one kill), \(confused.count) confused, \(strangers.count) strangers, \
-      longest wait behind a kill \(longestRetry), \(kills) kills
+      longest wait behind a kill \(longestRetry), behind several \(longestWait), \(kills) kills
       """
     }
   }
@@ -85,10 +87,10 @@ package actor DeliveryAccount {
         duplicatesByKill[index, default: 0] += 1
         report.longestRetry = max(report.longestRetry, later.at - max(kills[index].at, earlier.at))
       }
-      if let first = list.first, let start = accepted[key],
-        let kill = kills.first(where: { $0.at <= first.at && $0.at >= start })
-      {
-        report.longestRetry = max(report.longestRetry, first.at - kill.at)
+      if let first = list.first, let start = accepted[key] {
+        let between = kills.filter { $0.at <= first.at && $0.at >= start }
+        if let kill = between.last { report.longestRetry = max(report.longestRetry, first.at - kill.at) }
+        if let kill = between.first { report.longestWait = max(report.longestWait, first.at - kill.at) }
       }
     }
     report.confused += keysByContent.filter { $0.value.count > 1 }.map(\.key)
