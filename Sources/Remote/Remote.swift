@@ -120,10 +120,13 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
   package var mac: String
   package var authentication: String
   package var latency_ms: Double
+  /// What answers questions for files there: perl, awk, bash, sh or gate; empty: a script each time, or none asked yet.
+  package var reader: String
 
   package init(
     address: String = "", serverBanner: String = "", hostKeyType: String = "", hostKeyFingerprint: String = "",
-    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "", latency_ms: Double = 0
+    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "", latency_ms: Double = 0,
+    reader: String = ""
   ) {
     self.address = address
     self.serverBanner = serverBanner
@@ -134,5 +137,6 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
     self.mac = mac
     self.authentication = authentication
     self.latency_ms = latency_ms
+    self.reader = reader
   }
 }

@@ -75,7 +75,7 @@ extension Connection {
   }
 
   /// One call of the library, if the session's write turn allows it.
-  private func attempt(_ exec: Exec, _ operation: Exec.Operation) -> Int {
+  func attempt(_ exec: Exec, _ operation: Exec.Operation) -> Int {
     if let turn, turn.exec !== exec || turn.operation != operation { return Int(LIBSSH2_ERROR_EAGAIN) }
     let code = exec.perform(operation, into: loop.readBuffer)
     settleTurn(exec, operation, isBlocked: code == Int(LIBSSH2_ERROR_EAGAIN))
@@ -102,7 +102,13 @@ extension Connection {
     }
     if exec.stage == .opening { moved = try open(exec) || moved }
     if exec.stage == .starting { moved = try startUp(exec) || moved }
-    if exec.stage == .running { moved = try exchange(exec) || moved }
+    if exec.stage == .running {
+      if let reader = exec.reader {
+        moved = try exchange(exec, reader) || moved
+      } else {
+        moved = try exchange(exec) || moved
+      }
+    }
     if exec.stage == .closing {
       guard try check(attempt(exec, .close)) != Int(LIBSSH2_ERROR_EAGAIN) else { return moved }
       exec.stage = .freeing
@@ -124,7 +130,7 @@ extension Connection {
   }
 
   /// Passes what concerns one channel only; throws what means the end of the connection.
-  private func check(_ code: Int) throws(RemoteError) -> Int {
+  func check(_ code: Int) throws(RemoteError) -> Int {
     switch Int32(truncatingIfNeeded: code) {
     case LIBSSH2_ERROR_EAGAIN, LIBSSH2_ERROR_CHANNEL_CLOSED, LIBSSH2_ERROR_CHANNEL_EOF_SENT,
       LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED, LIBSSH2_ERROR_CHANNEL_FAILURE, LIBSSH2_ERROR_CHANNEL_UNKNOWN,
@@ -164,7 +170,10 @@ extension Connection {
 
   /// Starts the next command that may have a channel.
   private func startNext() throws(RemoteError) -> Bool {
-    guard opening == nil, turn == nil, !mustAwaitFree, !queue.isEmpty else { return false }
+    guard opening == nil, turn == nil, !queue.isEmpty else { return false }
+    // A reader at rest holds the only channel that the server allows.
+    if bound == 1, let exec = reader.channel?.exec, live.count == 1, live[0] === exec, retireReader() { return true }
+    guard !mustAwaitFree else { return false }
     var used = 0
     var commands = 0
     var closing = 0
@@ -341,7 +350,7 @@ extension Connection {
 
   /// Closes the channel; the caller has its answer. A server that does not confirm in time keeps a dead channel, which
   /// costs a slot there: with a single slot, or too many of them, the connection ends.
-  private func beginClose(_ exec: Exec) {
+  func beginClose(_ exec: Exec) {
     exec.stage = .closing
     loop.cancel(exec.stageTimer)
     exec.stageTimer = timer(configuration.channelClose, exec) { connection, exec in

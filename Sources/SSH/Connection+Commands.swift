@@ -2,122 +2,152 @@ internal import Glibc
 package import Remote
 
 extension Connection {
-  /// Runs one command to its end; its deadline counts from the moment it gets a channel.
+  /// Runs one command to its end; its deadline counts from the moment it gets its turn.
   ///
   /// - Throws: `.timedOut` in phase `.command`, `.tooManyChannels`, `.invalidCommand`, `.closed` when the task was
   ///   cancelled; anything in phase `.connection` means that the connection has ended.
   package func run(_ command: Command) async throws(RemoteError) -> CommandResult {
-    let line = Array(try ShellQuoting.line(command).utf8)
-    let results = await perform([
-      Job(
-        line: line, isRead: false, input: command.input, deadline: command.deadline,
-        outputLimit: command.outputLimit, errorLimit: command.errorLimit)
-    ])
-    guard let result = results.first else { throw goneError }
+    let job = try Job(command)
+    guard case .result(let result)? = await perform(files: nil, [job]).first else { throw goneError }
     return try result.get()
   }
 
-  /// Answers all questions; the reads travel in one command, each other question in a channel of its own.
+  /// Answers all questions: files by the resident reader in one request, commands beside.
   package func ask(_ questions: [Question]) async throws(RemoteError) -> [Answer] {
     guard questions.count <= RemoteLimits.questions else {
       throw RemoteError(
         .invalidCommand, phase: .command, "\(questions.count) questions at once; \(RemoteLimits.questions) are allowed."
       )
     }
-    var answers = [Answer?](repeating: nil, count: questions.count)
-    var reads: [(index: Int, path: String, limit: Int)] = []
+    guard state == .open else { throw goneError }
+    var failures: [(index: Int, error: RemoteError)] = []
+    var files: [ResidentReader.File] = []
+    files.reserveCapacity(questions.count)
     var jobs: [Job] = []
-    var commands: [Int] = []
     for (index, question) in questions.enumerated() {
-      guard case .read(let path, let limit) = question else { continue }
-      if let problem = ReadScript.problem(path) {
-        answers[index] = .failed(problem)
-      } else {
-        reads.append((index, path, min(max(0, limit), RemoteLimits.output)))
+      switch question {
+      case .read(let path, let limit):
+        if let problem = ReadScript.problem(path) {
+          failures.append((index, problem))
+        } else {
+          files.append(ResidentReader.File(path: path, limit: min(max(0, limit), RemoteLimits.output)))
+        }
+      case .run(let command):
+        do throws(RemoteError) {
+          jobs.append(try Job(command))
+        } catch {
+          failures.append((index, error))
+        }
       }
     }
-    // Reads go first, so that with a single channel they do not wait behind a slow command.
-    let scripts = ReadScript.batches(reads.map { ($0.path, $0.limit) })
-    for script in scripts {
-      jobs.append(
-        Job(
-          line: script.line, isRead: true, input: [], deadline: RemoteLimits.deadline,
-          outputLimit: script.outputLimit, errorLimit: RemoteLimits.errors))
-    }
-    for (index, question) in questions.enumerated() {
-      guard case .run(let command) = question else { continue }
-      do throws(RemoteError) {
-        jobs.append(
-          Job(
-            line: Array(try ShellQuoting.line(command).utf8), isRead: false, input: command.input,
-            deadline: command.deadline, outputLimit: command.outputLimit, errorLimit: command.errorLimit))
-        commands.append(index)
-      } catch {
-        answers[index] = .failed(error)
+    let outcomes = await perform(files: files.isEmpty ? nil : files, jobs)
+    if state == .ended {
+      for case .result(.failure(let error)) in outcomes where error.phase == .connection { throw error }
+      for case .answers(let found) in outcomes {
+        for case .failed(let error) in found where error.phase == .connection { throw error }
       }
     }
-    let results = await perform(jobs)
-    for case .failure(let error) in results where error.phase == .connection && state == .ended { throw error }
-    var position = 0
-    for (script, result) in zip(scripts, results) {
-      let found = script.answers(result)
-      for (offset, answer) in found.enumerated() { answers[reads[position + offset].index] = answer }
-      position += found.count
-    }
-    for (index, result) in zip(commands, results.dropFirst(scripts.count)) {
+    var commands = outcomes[...]
+    var found: [Answer] = []
+    if !files.isEmpty, case .answers(let answers)? = commands.popFirst() { found = answers }
+    // Nearly always there are files only, and what came is what was asked.
+    if failures.isEmpty, jobs.isEmpty, found.count == questions.count { return found }
+    var next = found[...]
+    var failed = failures[...]
+    return questions.indices.map { index in
+      if failed.first?.index == index, let failure = failed.popFirst() { return .failed(failure.error) }
+      if case .read = questions[index] { return next.popFirst() ?? .failed(goneError) }
+      guard case .result(let result)? = commands.popFirst() else { return .failed(goneError) }
       switch result {
-      case .success(let value): answers[index] = .result(value)
-      case .failure(let error): answers[index] = .failed(error)
+      case .success(let value): return .result(value)
+      case .failure(let error): return .failed(error)
       }
     }
-    return answers.map { $0 ?? .failed(goneError) }
   }
 
-  /// One command for a channel, rendered.
+  /// One command, rendered.
   struct Job {
     var line: [UInt8]
-    var isRead: Bool
     var input: [UInt8]
     var deadline: Duration
     var outputLimit: Int
     var errorLimit: Int
+
+    init(_ command: Command) throws(RemoteError) {
+      line = Array(try ShellQuoting.line(command).utf8)
+      input = command.input
+      deadline = command.deadline
+      outputLimit = max(0, command.outputLimit)
+      errorLimit = max(0, command.errorLimit)
+    }
   }
 
-  /// Puts all jobs in line at once and returns when the last has its result, in order.
-  private func perform(_ jobs: [Job]) async -> [Result<CommandResult, RemoteError>] {
-    if jobs.isEmpty { return [] }
-    let batch = Batch(count: jobs.count)
+  enum JobOutcome {
+    case answers([Answer])
+    case result(Result<CommandResult, RemoteError>)
+  }
+
+  /// Puts all in line at once and returns when the last has its result: that of the files first, then the commands'.
+  private func perform(files: [ResidentReader.File]?, _ jobs: [Job]) async -> [JobOutcome] {
+    let count = jobs.count + (files == nil ? 0 : 1)
+    if count == 0 { return [] }
+    let batch = Batch(count: count)
     return await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         batch.continuation = continuation
-        for (index, job) in jobs.enumerated() {
-          let exec = submit(
-            line: job.line, isRead: job.isRead, input: job.input, deadline: job.deadline,
-            outputLimit: max(0, job.outputLimit), errorLimit: max(0, job.errorLimit)
-          ) { batch.set(index, $0) }
-          if let exec { batch.execs.append(exec) }
+        if Task.isCancelled {
+          let error = RemoteError(.closed, phase: .command, "The command was cancelled.")
+          if let files { batch.set(0, .answers(files.map { _ in .failed(error) })) }
+          for index in (count - jobs.count)..<count { batch.set(index, .result(.failure(error))) }
+          return
         }
-        if Task.isCancelled { return cancel(batch) }
+        // Files go first, so that with a single channel they do not wait behind a slow command.
+        if let files { batch.request = read(files) { batch.set(0, .answers($0)) } }
+        for (index, job) in jobs.enumerated() { start(job, batch, index + count - jobs.count) }
         pump()
         for exec in batch.execs where exec.stage == .queued && !exec.isAnswered { limitWait(exec) }
+        limitReaderWait()
       }
     } onCancel: {
       loop.execute { self.assumeIsolated { $0.cancel(batch) } }
     }
   }
 
-  private func cancel(_ batch: Batch) {
-    for exec in batch.execs {
-      abort(exec, RemoteError(.closed, phase: .command, "The command was cancelled."))
+  private func start(_ job: Job, _ batch: Batch, _ index: Int) {
+    // The reader's commands have no stdin.
+    if job.input.isEmpty, job.outputLimit <= RemoteLimits.output, job.errorLimit <= RemoteLimits.output, canReaderRun {
+      let command = ReaderCommand(
+        line: job.line, deadline: job.deadline, outputLimit: job.outputLimit, errorLimit: job.errorLimit
+      ) { batch.set(index, .result($0)) }
+      batch.commands.append(command)
+      return run(command)
     }
+    let exec = submit(
+      line: job.line, isRead: false, input: job.input, deadline: job.deadline, outputLimit: job.outputLimit,
+      errorLimit: job.errorLimit
+    ) { batch.set(index, .result($0)) }
+    if let exec { batch.execs.append(exec) }
+  }
+
+  private func cancel(_ batch: Batch) {
+    let error = RemoteError(.closed, phase: .command, "The command was cancelled.")
+    let request = batch.request
+    if let request {
+      abandon(request)
+      batch.set(0, .answers(request.files.map { _ in .failed(error) }))
+    }
+    for command in batch.commands { cancel(command, error) }
+    for exec in batch.execs { abort(exec, error) }
   }
 
   /// Collects the results of jobs that were put in line together.
   final class Batch: @unchecked Sendable {
     // Sendable is true: made and then only touched on the connection's loop.
-    var continuation: CheckedContinuation<[Result<CommandResult, RemoteError>], Never>?
+    var continuation: CheckedContinuation<[JobOutcome], Never>?
+    var request: FileRequest?
+    var commands: [ReaderCommand] = []
     var execs: [Exec] = []
-    private var results: [Result<CommandResult, RemoteError>?]
+    private var results: [JobOutcome?]
     private var missing: Int
 
     init(count: Int) {
@@ -125,11 +155,13 @@ extension Connection {
       missing = count
     }
 
-    func set(_ index: Int, _ result: Result<CommandResult, RemoteError>) {
+    func set(_ index: Int, _ result: JobOutcome) {
       guard results[index] == nil else { return }
       results[index] = result
       missing -= 1
       guard missing == 0 else { return }
+      request = nil
+      commands = []
       execs = []
       continuation?.resume(returning: results.compactMap { $0 })
       continuation = nil

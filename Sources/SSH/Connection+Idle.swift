@@ -9,6 +9,7 @@ extension Connection {
   func watchIdle() {
     let interval = configuration.keepAlive.nanoseconds
     guard state == .open, interval > 0 else { return }
+    reportBytes()
     let now = EventLoop.now()
     var next = lastReceived &+ interval
     if let sent = keepAliveSent {

@@ -71,6 +71,7 @@ package actor Connection: Remote {
   var mustAwaitFree = false
   /// When a channel was last freed, in the loop's nanoseconds.
   var lastFreed: UInt64 = 0
+  var reader: ReaderState
   var lastReceived: UInt64 = 0
   var keepAliveSent: UInt64?
   var keepAliveTimer: TimerQueue.ID?
@@ -89,12 +90,14 @@ package actor Connection: Remote {
     self.configuration = configuration
     self.metrics = metrics
     self.logger = logger
+    reader = ReaderState(configuration.readers)
     configuredBound = max(1, channels)
     bound = max(1, channels)
   }
 
   package var facts: ConnectionFacts {
     var facts = known
+    facts.reader = reader.kind?.rawValue ?? ""
     if state == .open, let rtt = TCPSocket.roundTrip(descriptor) { facts.latency_ms = rtt }
     return facts
   }

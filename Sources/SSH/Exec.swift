@@ -19,7 +19,7 @@ final class Exec: @unchecked Sendable {
   let line: [UInt8]
   /// Reads may use the one slot that other commands leave free.
   let isRead: Bool
-  let input: [UInt8]
+  var input: [UInt8]
   let deadline: Duration
   let outputLimit: Int
   let errorLimit: Int
@@ -36,6 +36,8 @@ final class Exec: @unchecked Sendable {
   var stageTimer: TimerQueue.ID?
   /// Given up, closed by us, and not confirmed by the server in time.
   var isZombie = false
+  /// This is the resident reader's channel.
+  var reader: ReaderChannel?
   /// Nil once the caller has its answer.
   var completion: ((Result<CommandResult, RemoteError>) -> Void)?
 

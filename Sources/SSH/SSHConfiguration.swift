@@ -1,3 +1,5 @@
+package import Remote
+
 /// How long each phase may take and how much is kept; the defaults suit a network of any distance.
 package struct SSHConfiguration: Sendable, Hashable {
   /// Name lookup. 5 s.
@@ -25,6 +27,14 @@ package struct SSHConfiguration: Sendable, Hashable {
   package var tcpKeepAliveCount: Int32 = 3
   /// SO_SNDBUF in bytes; `nil` leaves the kernel's choice. For tests.
   package var sendBuffer: Int32?
+  /// Resident readers that may be started on the host, the best first; none: a script reads the files each time.
+  package var readers: [ResidentReader.Kind] = [.perl, .awk, .bash, .sh]
+  /// From starting the resident reader to its greeting; then a script reads. 10 s.
+  package var readerStart: Duration = .seconds(10)
+  /// How long the resident reader may take for an answer; then it is ended and a script reads. 8 s.
+  package var readerPatience: Duration = .seconds(8)
+  /// How long a script may read; with the reader's patience no longer than ``RemoteLimits/deadline``. 20 s.
+  package var scriptDeadline: Duration = .seconds(20)
   /// Most credentials tried in one connection: each wrong one counts against us at the server. 3.
   package var authenticationAttempts = 3
   /// Calls that may wait for a free channel; further ones get `tooManyChannels` at once. 256.

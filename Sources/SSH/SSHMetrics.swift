@@ -1,4 +1,5 @@
 package import Metrics
+internal import Remote
 internal import Threads
 
 /// What the connections tell of themselves. One for the process, shared by all connectors.
@@ -7,6 +8,7 @@ package final class SSHMetrics: Sendable {
   private let received: Counter
   private let sent: Counter
   private let handshake: Metrics.Timer
+  private let answered: Counter
   private let connections: Gauge
   private let channels: Gauge
   private let counts = Locked((connections: 0, channels: 0))
@@ -16,6 +18,7 @@ package final class SSHMetrics: Sendable {
     received = Counter(label: "ssh_received_bytes_total", dimensions: [], factory: factory)
     sent = Counter(label: "ssh_sent_bytes_total", dimensions: [], factory: factory)
     handshake = Metrics.Timer(label: "ssh_handshake_seconds", dimensions: [], factory: factory)
+    answered = Counter(label: "ssh_reader_answers_total", dimensions: [], factory: factory)
     connections = Gauge(label: "ssh_connections", dimensions: [], factory: factory)
     channels = Gauge(label: "ssh_channels_open", dimensions: [], factory: factory)
   }
@@ -32,6 +35,12 @@ package final class SSHMetrics: Sendable {
   }
 
   func handshake(nanoseconds: UInt64) { handshake.recordNanoseconds(Int64(clamping: nanoseconds)) }
+
+  func readerStarted(_ kind: ResidentReader.Kind) {
+    Counter(label: "ssh_readers_started_total", dimensions: [("kind", kind.rawValue)], factory: factory).increment()
+  }
+
+  func readerAnswered() { answered.increment() }
 
   func deadPeer(_ how: String) {
     Counter(label: "ssh_dead_peer_total", dimensions: [("how", how)], factory: factory).increment()
