@@ -48,24 +48,29 @@ struct Fleet: Sendable {
     for connection in connections { await connection.close() }
   }
 
-  /// Polls as fast as `parallel` polls in flight allow.
+  /// Polls as fast as `parallel` polls in flight allow. Each runs on the thread of the connections it asks.
   func saturate(seconds: Double, parallel: Int) async -> Tally {
     let clock = ContinuousClock()
     let start = clock.now
     let end = start + .seconds(seconds)
-    let workers = min(max(1, parallel), connections.count)
+    let loops = byLoop()
     var tally = await withTaskGroup(of: Tally.self) { group in
-      for worker in 0..<workers {
-        group.addTask {
-          var tally = Tally()
-          var index = worker
-          while clock.now < end {
-            let begin = clock.now
-            tally.add(await once(connections[index]), begin.duration(to: clock.now))
-            index += workers
-            if index >= connections.count { index = worker }
+      for (index, part) in loops.enumerated() {
+        // What does not divide evenly goes to the first ones.
+        let share = parallel / loops.count + (index < parallel % loops.count ? 1 : 0)
+        let workers = min(share, part.connections.count)
+        for worker in 0..<workers {
+          group.addTask(executorPreference: part.loop) {
+            var tally = Tally()
+            var index = worker
+            while clock.now < end {
+              let begin = clock.now
+              tally.add(await once(part.connections[index]), begin.duration(to: clock.now))
+              index += workers
+              if index >= part.connections.count { index = worker }
+            }
+            return tally
           }
-          return tally
         }
       }
       return await group.reduce(into: Tally()) { $0.merge($1) }
@@ -79,15 +84,33 @@ struct Fleet: Sendable {
     let clock = ContinuousClock()
     let start = clock.now
     guard rate > 0, !connections.isEmpty else { return Tally() }
-    let total = Int(min(seconds * rate, 1e7))
+    let loops = byLoop()
     var tally = await withTaskGroup(of: Tally.self) { group in
+      for (index, part) in loops.enumerated() {
+        let share = rate * Double(part.connections.count) / Double(connections.count)
+        group.addTask(executorPreference: part.loop) {
+          // The loops' polls lie between one another's.
+          await pace(part, seconds: seconds, rate: share, offset: Double(index) / Double(loops.count) / share)
+        }
+      }
+      return await group.reduce(into: Tally()) { $0.merge($1) }
+    }
+    tally.wall = start.duration(to: clock.now).seconds
+    return tally
+  }
+
+  private func pace(_ part: Part, seconds: Double, rate: Double, offset: Double) async -> Tally {
+    let start = EventLoop.now()
+    let total = Int(min((seconds - offset) * rate, 1e7))
+    return await withTaskGroup(of: Tally.self) { group in
       var tally = Tally()
-      for number in 0..<total {
-        let due = start + .seconds(Double(number) / rate)
-        if due > clock.now { try? await clock.sleep(until: due, tolerance: .zero) }
-        group.addTask {
+      for number in 0..<max(0, total) {
+        let due = start &+ UInt64((offset + Double(number) / rate) * 1e9)
+        if due > EventLoop.now() { await part.loop.sleep(until: due) }
+        group.addTask(executorPreference: part.loop) {
           var one = Tally()
-          one.add(await once(connections[number % connections.count]), due.duration(to: clock.now))
+          let bytes = await once(part.connections[number % part.connections.count])
+          one.add(bytes, .nanoseconds(Int64(clamping: EventLoop.now() &- due)))
           return one
         }
         // What has ended is taken in now and then, so that results do not pile up.
@@ -96,8 +119,21 @@ struct Fleet: Sendable {
       for await ended in group { tally.merge(ended) }
       return tally
     }
-    tally.wall = start.duration(to: clock.now).seconds
-    return tally
+  }
+
+  /// The connections of one loop.
+  private struct Part: Sendable {
+    var loop: EventLoop
+    var connections: [Connection]
+  }
+
+  private func byLoop() -> [Part] {
+    var parts: [ObjectIdentifier: Part] = [:]
+    for connection in connections {
+      parts[ObjectIdentifier(connection.loop), default: Part(loop: connection.loop, connections: [])].connections
+        .append(connection)
+    }
+    return Array(parts.values)
   }
 
   /// One poll: the bytes that came, or nil when something failed.

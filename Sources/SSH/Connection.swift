@@ -25,7 +25,8 @@ package actor Connection: Remote {
 
   enum State { case new, establishing, open, ended }
 
-  nonisolated let loop: EventLoop
+  /// Its thread: a task that prefers it as its executor asks without a hop.
+  nonisolated package let loop: EventLoop
   nonisolated package var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
   let group: EventLoopGroup
   let endpoint: Endpoint

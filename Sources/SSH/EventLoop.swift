@@ -5,12 +5,13 @@ package import Threads
 /// One thread that waits on sockets with epoll and runs the actors that own them.
 ///
 /// It is the `SerialExecutor` of every connection it serves: an event needs no hop to reach its actor, and key exchange
-/// and signing stay off the cooperative pool. Sockets are registered once, edge-triggered, for both directions.
+/// and signing stay off the cooperative pool. As a `TaskExecutor` it runs tasks that do little but ask connections: they
+/// and the connections then share a thread, and asking needs no hop either. Sockets are registered once, edge-triggered, for both directions.
 /// Everything but `enqueue`, `execute` and `stop` belongs to the loop's own thread.
 ///
 /// Its queues hold one job for each task that waits for an actor here and one timer for each operation in flight;
 /// both are bounded by the connections' own bounds.
-package final class EventLoop: SerialExecutor, @unchecked Sendable {
+package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
   // Sendable is true: `shared` has a lock; every other stored variable is touched on the loop's thread only, which
   // `assertOnThread` checks in debug builds.
 
@@ -110,8 +111,17 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
 
   // MARK: on the loop's thread
 
+  /// Suspends a task that runs on this loop: its own timers wake it, and no other thread is involved.
+  ///
+  /// - Parameter deadline: in nanoseconds of ``now()``. A cancelled task sleeps on; keep it short.
+  package func sleep(until deadline: UInt64) async {
+    await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+      execute { [self] in timers.add(at: deadline) { continuation.resume() } }
+    }
+  }
+
   /// Nanoseconds of the monotonic clock.
-  static func now() -> UInt64 {
+  package static func now() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(bitPattern: Int64(time.tv_sec)) &* 1_000_000_000 &+ UInt64(bitPattern: Int64(time.tv_nsec))
@@ -191,7 +201,9 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
       }
       return (state.jobs, state.work)
     }
-    for job in jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
+    for job in jobs {
+      job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+    }
     for body in work { body() }
   }
 

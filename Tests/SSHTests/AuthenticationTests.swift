@@ -140,6 +140,9 @@ struct AuthenticationTests {
       let error = await failure { try await connector.connect() }
       #expect(error?.code == .authenticationFailed)
       #expect(error.map { "\($0)" }?.contains("hunter2") == false)
+      // The server's log may be a moment behind its answer.
+      let end = ContinuousClock.now + .seconds(10)
+      while harness.server.failedCount == 0, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(20)) }
       #expect(harness.server.failedCount == 1)
     }
   }
