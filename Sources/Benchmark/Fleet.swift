@@ -60,7 +60,7 @@ struct Fleet: Sendable {
         let share = parallel / loops.count + (index < parallel % loops.count ? 1 : 0)
         let workers = min(share, part.connections.count)
         for worker in 0..<workers {
-          group.addTask(executorPreference: part.loop) {
+          group.addTask(executorPreference: part.loop.tasks) {
             var tally = Tally()
             var index = worker
             while clock.now < end {
@@ -88,7 +88,7 @@ struct Fleet: Sendable {
     var tally = await withTaskGroup(of: Tally.self) { group in
       for (index, part) in loops.enumerated() {
         let share = rate * Double(part.connections.count) / Double(connections.count)
-        group.addTask(executorPreference: part.loop) {
+        group.addTask(executorPreference: part.loop.tasks) {
           // The loops' polls lie between one another's.
           await pace(part, seconds: seconds, rate: share, offset: Double(index) / Double(loops.count) / share)
         }
@@ -107,7 +107,7 @@ struct Fleet: Sendable {
       for number in 0..<max(0, total) {
         let due = start &+ UInt64((offset + Double(number) / rate) * 1e9)
         if due > EventLoop.now() { await part.loop.sleep(until: due) }
-        group.addTask(executorPreference: part.loop) {
+        group.addTask(executorPreference: part.loop.tasks) {
           var one = Tally()
           let bytes = await once(part.connections[number % part.connections.count])
           one.add(bytes, .nanoseconds(Int64(clamping: EventLoop.now() &- due)))

@@ -279,6 +279,7 @@ extension Connection {
 
   /// One turn of the reader's channel: sends what is due, takes what came. Returns whether anything moved.
   func exchange(_ exec: Exec, _ channel: ReaderChannel) throws(RemoteError) -> Bool {
+    if channel.isRetired { return try retire(exec) }
     var moved = false
     if channel.text.kind != nil, try write(exec, channel) { moved = true }
     var code: Int
@@ -442,15 +443,43 @@ extension Connection {
     }
   }
 
-  /// Gives the reader's channel up for a command, where the server allows no second one; the next question starts it
-  /// anew. Returns whether it was given up.
+  /// Gives the reader's channel up for a command, where the server allows no second one; the next question starts
+  /// another. Returns whether it was given up.
+  ///
+  /// It ends by itself at the end of its input: Dropbear ends the connection when a channel is closed while its program
+  /// still runs.
   func retireReader() -> Bool {
     guard let channel = reader.channel, let exec = channel.exec, exec.stage == .running, channel.text.kind != nil,
       channel.isIdle
     else { return false }
     channel.isRetired = true
+    reader.channel = nil
+    exec.stageTimer = loop.schedule(after: configuration.channelClose) {
+      self.assumeIsolated { connection in
+        guard exec.stage == .running else { return }
+        connection.endReader(exec)
+        connection.pump()
+      }
+    }
+    return true
+  }
+
+  private func endReader(_ exec: Exec) {
     answer(exec, .failure(RemoteError(.closed, phase: .command, "The reader made room for a command.")))
     beginClose(exec)
+  }
+
+  /// One turn of a reader that has been given up: tells it the end of its input and waits for its own.
+  private func retire(_ exec: Exec) throws(RemoteError) -> Bool {
+    if !exec.hasSentEOF {
+      guard try check(attempt(exec, .sendEOF)) != Int(LIBSSH2_ERROR_EAGAIN) else { return false }
+      exec.hasSentEOF = true
+    }
+    while try check(attempt(exec, .readOutput)) > 0 {}
+    guard turn == nil, let remote = exec.channel, libssh2_channel_eof(remote) == 1,
+      try check(attempt(exec, .waitClosed)) != Int(LIBSSH2_ERROR_EAGAIN)
+    else { return false }
+    endReader(exec)
     return true
   }
 }

@@ -5,18 +5,19 @@ package import Threads
 /// One thread that waits on sockets with epoll and runs the actors that own them.
 ///
 /// It is the `SerialExecutor` of every connection it serves: an event needs no hop to reach its actor, and key exchange
-/// and signing stay off the cooperative pool. As a `TaskExecutor` it runs tasks that do little but ask connections: they
-/// and the connections then share a thread, and asking needs no hop either. Sockets are registered once, edge-triggered, for both directions.
+/// and signing stay off the cooperative pool. ``tasks`` runs whole tasks that do little but ask connections: they and the
+/// connections then share a thread, and asking wakes nobody. Sockets are registered once, edge-triggered, for both directions.
 /// Everything but `enqueue`, `execute` and `stop` belongs to the loop's own thread.
 ///
 /// Its queues hold one job for each task that waits for an actor here and one timer for each operation in flight;
 /// both are bounded by the connections' own bounds.
-package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+package final class EventLoop: SerialExecutor, @unchecked Sendable {
   // Sendable is true: `shared` has a lock; every other stored variable is touched on the loop's thread only, which
   // `assertOnThread` checks in debug builds.
 
   fileprivate struct Shared {
     var jobs: [UnownedJob] = []
+    var taskJobs: [(job: UnownedJob, tasks: EventLoop.Tasks)] = []
     var work: [@Sendable () -> Void] = []
     var thread: pthread_t?
     var isAwake = true
@@ -62,6 +63,21 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
   }
 
   // MARK: from any thread
+
+  /// For tasks that shall run on this loop's thread; see ``Tasks``.
+  package nonisolated var tasks: Tasks { Tasks(self) }
+
+  /// The loop as the preferred executor of tasks. What such a task does between its waits holds up every connection of
+  /// the loop, so it must be little.
+  package final class Tasks: TaskExecutor, Sendable {
+    private let loop: EventLoop
+    fileprivate init(_ loop: EventLoop) { self.loop = loop }
+
+    package func enqueue(_ job: consuming ExecutorJob) {
+      let job = UnownedJob(job)
+      loop.signal(loop.shared.withLock { $0.add { $0.taskJobs.append((job, self)) } })
+    }
+  }
 
   package func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
@@ -116,7 +132,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
   /// - Parameter deadline: in nanoseconds of ``now()``. A cancelled task sleeps on; keep it short.
   package func sleep(until deadline: UInt64) async {
     await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-      execute { [self] in timers.add(at: deadline) { continuation.resume() } }
+      execute { [self] in _ = timers.add(at: deadline) { continuation.resume() } }
     }
   }
 
@@ -160,7 +176,7 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
       runQueued()
       while let due = timers.popDue(at: Self.now()) { due() }
       let (isIdle, isStopping) = shared.withLock { state in
-        let isIdle = state.jobs.isEmpty && state.work.isEmpty
+        let isIdle = state.jobs.isEmpty && state.taskJobs.isEmpty && state.work.isEmpty
         if isIdle { state.isAwake = false }
         return (isIdle, state.isStopping)
       }
@@ -194,23 +210,23 @@ package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable
   }
 
   private func runQueued() {
-    let (jobs, work) = shared.withLock { state in
+    let (jobs, taskJobs, work) = shared.withLock { state in
       defer {
         state.jobs.removeAll()
+        state.taskJobs.removeAll()
         state.work.removeAll()
       }
-      return (state.jobs, state.work)
+      return (state.jobs, state.taskJobs, state.work)
     }
-    for job in jobs {
-      job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
-    }
+    for job in jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
+    for (job, tasks) in taskJobs { job.runSynchronously(on: tasks.asUnownedTaskExecutor()) }
     for body in work { body() }
   }
 
   /// Marks the thread as gone, unless something came in the meantime.
   private func finish() -> Bool {
     let waiting: [CheckedContinuation<Void, Never>]? = shared.withLock { state in
-      guard state.jobs.isEmpty, state.work.isEmpty else { return nil }
+      guard state.jobs.isEmpty, state.taskJobs.isEmpty, state.work.isEmpty else { return nil }
       state.thread = nil
       state.hasThread = false
       defer { state.stopped = [] }

@@ -16,10 +16,11 @@ struct ReadScript {
   let boundary: String
   let line: [UInt8]
 
+  /// head opens the file itself: what the shell opens below /proc/self is empty once head runs.
   /// $1 is the boundary, then limit and path of each file. 1 missing, 2 not readable, 3 not a regular file, 4 failed.
   private static let script =
     #"b=$1; shift; while [ $# -gt 1 ]; do s=0; if [ -f "$2" ]; then if [ -r "$2" ]; then "#
-    + #"head -c "$1" <"$2" || s=4; else s=2; fi; elif [ -e "$2" ]; then s=3; else s=1; fi; "#
+    + #"head -c "$1" "$2" || s=4; else s=2; fi; elif [ -e "$2" ]; then s=3; else s=1; fi; "#
     + #"printf "\n%s %s\n" "$b" "$s"; shift 2; done"#
 
   /// Most bytes of the paths in one line, far below what a login shell takes.

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Logging
 import Remote
 import TestKit
 import Testing
@@ -437,6 +438,52 @@ struct ReaderTests {
   private static func command(of process: Int32) -> String {
     ((try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)) ?? "")
       .replacingOccurrences(of: "\0", with: " ")
+  }
+}
+
+@Suite("A small device", .serialized, .enabled(if: DropbearServer.isAvailable, "needs root, dropbear-bin and busybox"))
+struct SmallDeviceTests {
+  @Test("Dropbear with BusyBox behind it: files and commands, questions at once, over one login, one channel at a time")
+  func device() async throws {
+    let group = try EventLoopGroup()
+    do {
+      try await DropbearServer.with { server in
+        let connector = SSHConnector(
+          host: "127.0.0.1", port: Int(server.port), user: server.user, credentials: [.keyFile(server.clientKey)],
+          hostKeys: HostKeyPolicy(mode: .strict, knownHosts: [server.knownHosts], pin: nil), group: group,
+          metrics: SSHMetrics(), logger: Logger(label: "test"))
+        let connection = try await connector.connection()
+        #expect(await connection.facts.serverBanner.contains("dropbear"))
+        for _ in 0..<10 {
+          async let asked = connection.ask([
+            .read(path: "/proc/stat"), .read(path: "/proc/meminfo"), .read(path: "/etc/passwd"), .read(path: "/no"),
+            .run(Command(["ls", "/bin/busybox"])),
+          ])
+          async let other = connection.ask([.read(path: "/proc/uptime")])
+          async let command = connection.run(Command(["echo", "hi"]))
+          let answers = try await asked
+          for answer in answers.prefix(3) {
+            guard case .content(let bytes, false) = answer, bytes.last == 10 else {
+              throw Unexpected(description: "\(answer)")
+            }
+          }
+          guard case .failed = answers[3], case .result(let table) = answers[4] else {
+            throw Unexpected(description: "\(answers)")
+          }
+          #expect(table == CommandResult(status: 0, output: Array("/bin/busybox\n".utf8)))
+          guard case .content = try await other[0] else { throw Unexpected(description: "no content") }
+          #expect(try await command.output == Array("hi\n".utf8))
+        }
+        #expect(await connection.facts.reader == "awk")
+        await connection.close()
+        #expect(server.acceptedCount == 1)
+        #expect(server.failures == [])
+      }
+    } catch {
+      await group.stop()
+      throw error
+    }
+    await group.stop()
   }
 }
 
