@@ -339,7 +339,7 @@ extension EndToEnd {
           reaction(0)
           options("2s")
           print(time.monotonic() - began)
-          """, database: "syscrap")
+          """, database: "syscrap", within: .seconds(count + 90))
         print("edits: \(count) in \(made.last ?? "") s")
         let firing = try await scene.mail.message("[FIRING critical]", within: .seconds(60))
         #expect(firing.row("Limit")?.contains("at most 0") == true, "\(firing.body)")

@@ -184,13 +184,15 @@ package final class MongoServer: @unchecked Sendable {
   /// Runs a script in Python and returns what it prints. In it: `client()` (a MongoClient), `direct()` (of the first
   /// member alone), `db` after `database` was given, `pymongo`, `bson`, `datetime`, `json`, `time`.
   @discardableResult
-  package func python(_ script: String, database: String? = nil) async throws -> [String] {
-    try await python(script, database: database, isDirect: false, hasUser: user != nil)
+  package func python(
+    _ script: String, database: String? = nil, within limit: Duration = .seconds(90)
+  ) async throws -> [String] {
+    try await python(script, database: database, isDirect: false, hasUser: user != nil, within: limit)
   }
 
   @discardableResult
   private func python(
-    _ script: String, database: String? = nil, isDirect: Bool, hasUser: Bool
+    _ script: String, database: String? = nil, isDirect: Bool, hasUser: Bool, within limit: Duration = .seconds(90)
   ) async throws -> [String] {
     let kindName = if case .standalone = kind { "standalone" } else { "set" }
     var options = "serverSelectionTimeoutMS=10000, connectTimeoutMS=5000, socketTimeoutMS=30000"
@@ -214,7 +216,7 @@ package final class MongoServer: @unchecked Sendable {
     let file = try TemporaryDirectory("script")
     // Through a file: a password or a long script does not belong into the arguments.
     let path = try file.write("script.py", prelude + script + "\n")
-    return try await ManagedProcess.run([PythonEnvironment.required(), path], within: .seconds(90))
+    return try await ManagedProcess.run([PythonEnvironment.required(), path], within: limit)
   }
 
   package static func quoted(_ text: String) -> String {
