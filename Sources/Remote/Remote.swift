@@ -112,6 +112,8 @@ package struct CommandResult: Sendable, Hashable {
 /// What a live connection knows about itself.
 package struct ConnectionFacts: Sendable, Hashable, Codable {
   package var address: String
+  /// The hosts that were passed through, from ours to the target's, by name, with commas; empty: none.
+  package var jump: String
   package var serverBanner: String
   package var hostKeyType: String
   package var hostKeyFingerprint: String
@@ -123,9 +125,11 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
 
   package init(
     address: String = "", serverBanner: String = "", hostKeyType: String = "", hostKeyFingerprint: String = "",
-    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "", latency_ms: Double = 0
+    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "", latency_ms: Double = 0,
+    jump: String = ""
   ) {
     self.address = address
+    self.jump = jump
     self.serverBanner = serverBanner
     self.hostKeyType = hostKeyType
     self.hostKeyFingerprint = hostKeyFingerprint

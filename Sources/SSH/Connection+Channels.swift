@@ -64,10 +64,12 @@ extension Connection {
       while again {
         let before = context.pointee.received
         again = try startNext()
+        if try pumpTunnels() { again = true }
         for exec in live where try step(exec) { again = true }
         if live.contains(where: { $0.stage == .done }) { live.removeAll { $0.stage == .done } }
         if context.pointee.received != before { again = true }
       }
+      wakeTunnels()
     } catch {
       isPumping = false
       end(error)
@@ -75,14 +77,14 @@ extension Connection {
   }
 
   /// One call of the library, if the session's write turn allows it.
-  private func attempt(_ exec: Exec, _ operation: Exec.Operation) -> Int {
+  func attempt(_ exec: Exec, _ operation: Exec.Operation) -> Int {
     if let turn, turn.exec !== exec || turn.operation != operation { return Int(LIBSSH2_ERROR_EAGAIN) }
     let code = exec.perform(operation, into: loop.readBuffer)
     settleTurn(exec, operation, isBlocked: code == Int(LIBSSH2_ERROR_EAGAIN))
     return code
   }
 
-  private func settleTurn(_ exec: Exec, _ operation: Exec.Operation, isBlocked: Bool) {
+  func settleTurn(_ exec: Exec, _ operation: Exec.Operation, isBlocked: Bool) {
     if isBlocked, let session, libssh2_session_block_directions(session) & LIBSSH2_SESSION_BLOCK_OUTBOUND != 0 {
       if turn == nil { turn = (exec, operation) }
     } else {
@@ -124,7 +126,7 @@ extension Connection {
   }
 
   /// Passes what concerns one channel only; throws what means the end of the connection.
-  private func check(_ code: Int) throws(RemoteError) -> Int {
+  func check(_ code: Int) throws(RemoteError) -> Int {
     switch Int32(truncatingIfNeeded: code) {
     case LIBSSH2_ERROR_EAGAIN, LIBSSH2_ERROR_CHANNEL_CLOSED, LIBSSH2_ERROR_CHANNEL_EOF_SENT,
       LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED, LIBSSH2_ERROR_CHANNEL_FAILURE, LIBSSH2_ERROR_CHANNEL_UNKNOWN,

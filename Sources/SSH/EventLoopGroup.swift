@@ -13,6 +13,8 @@ package final class EventLoopGroup: Sendable {
   let lookups: BlockingPool
   /// Private keys, parsed once for all connections.
   let keys = KeyStore()
+  /// The connections to jump hosts, shared by all that travel through them.
+  let jumps = JumpPool()
 
   /// - Parameter count: threads that wait on sockets.
   /// - Throws: `ThreadError` when no thread or file descriptor can be had.
@@ -33,6 +35,9 @@ package final class EventLoopGroup: Sendable {
         return index
       }]
   }
+
+  /// Lets jump hosts that failed be tried again at once: what was wrong may have been mended.
+  package func hurryJumpHosts() async { await jumps.hurry() }
 
   /// Ends all connections and threads; returns when the loops have ended. Idempotent.
   package func stop() async {

@@ -75,12 +75,21 @@ extension DocumentSet {
             NearestName.hint(jump, in: names))
         ]
       }
-      return cycle(from: target.name, next).map {
-        [
+      if let circle = cycle(from: target.name, next) {
+        return [
           problem(
-            .refused, target, "jump", "the jump hosts form a circle: \($0)", "end the chain at a host that needs none")
+            .refused, target, "jump", "the jump hosts form a circle: \(circle)",
+            "end the chain at a host that needs none")
         ]
-      } ?? []
+      }
+      var depth = 0
+      var name = target.name
+      while depth <= Target.jumpLimit, let before = next[name]?.first {
+        depth += 1
+        name = before
+      }
+      guard depth > Target.jumpLimit else { return [] }
+      return [problem(.refused, target, "jump", "there are more than \(Target.jumpLimit) jump hosts in a row", nil)]
     }
   }
 
