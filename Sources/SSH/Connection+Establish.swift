@@ -262,7 +262,10 @@ extension Connection {
     let what =
       switch error.code {
       case ECONNREFUSED: "refuses the connection: nothing listens there."
-      case EMFILE, ENFILE: "cannot be connected to: no file descriptor is free (see LimitNOFILE)."
+      case EMFILE:
+        "is not connected to: no file descriptor is left for targets, the last \(TCPSocket.reserve) are kept for store, "
+          + "queue and HTTP (raise LimitNOFILE)."
+      case ENFILE: "cannot be connected to: the system has no file descriptor left (see fs.file-max)."
       default: "cannot be connected to: \(error.text)."
       }
     return RemoteError(

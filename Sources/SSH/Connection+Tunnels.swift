@@ -85,7 +85,7 @@ extension Connection {
           tunnel,
           .failure(
             RemoteError(
-              .timedOut, phase: .connect,
+              .unreachable, phase: .connect,
               "The jump host \(tunnel.jump) had other hosts to reach first, for longer than \(connection.configuration.queueWait)."
             )))
       }

@@ -13,12 +13,17 @@ package final class EventLoopGroup: Sendable {
   let lookups: BlockingPool
   /// Private keys, parsed once for all connections.
   let keys = KeyStore()
+  /// Lets connections begin at a pace that servers bear.
+  let gate: ConnectGate
   /// The connections to jump hosts, shared by all that travel through them.
   let jumps = JumpPool()
 
-  /// - Parameter count: threads that wait on sockets.
+  /// - Parameters:
+  ///   - count: threads that wait on sockets.
+  ///   - connects: how fast connections may begin.
   /// - Throws: `ThreadError` when no thread or file descriptor can be had.
-  package init(count: Int = 2) throws(ThreadError) {
+  package init(count: Int = 2, connects: ConnectGate.Limits = .init()) throws(ThreadError) {
+    gate = ConnectGate(limits: connects)
     var loops: [EventLoop] = []
     for index in 0..<max(1, count) { loops.append(try EventLoop(named: "ssh-loop-\(index)")) }
     self.loops = loops

@@ -49,10 +49,13 @@ package struct SSHConnector: Connector {
 
   /// As ``connect()``, with the room's own type.
   package func connection() async throws(RemoteError) -> Connection {
-    guard let jump else { return try await connection(by: nil) }
-    let outer = try await group.jumps.connection(to: jump, isLate: wasLate.withLock { $0 })
+    guard let jump else { return try await connection(by: nil, at: "\(endpoint.host):\(endpoint.port)") }
+    let isLate = wasLate.withLock { $0 }
+    let outer = try await group.jumps.connection(to: jump, isLate: isLate)
     do throws(RemoteError) {
-      let connection = try await connection(by: Passage(name: jump.name, outer: outer))
+      // Those that the jump host did not reach before may take long, and must not keep the others waiting.
+      let connection = try await connection(
+        by: Passage(name: jump.name, outer: outer), at: (isLate ? "late through " : "through ") + jump.key)
       wasLate.withLock { $0 = false }
       return connection
     } catch {
@@ -62,7 +65,15 @@ package struct SSHConnector: Connector {
   }
 
   /// The new connection, or its failure, gives back what was reserved of the connection that it travels in.
-  private func connection(by passage: Passage?) async throws(RemoteError) -> Connection {
+  ///
+  /// - Parameter address: what the gate counts by.
+  private func connection(by passage: Passage?, at address: String) async throws(RemoteError) -> Connection {
+    do throws(RemoteError) {
+      try await group.gate.enter(address)
+    } catch {
+      await passage?.outer.leave()
+      throw error
+    }
     let loop = passage?.outer.loop ?? group.loop()
     let connection = Connection(
       loop: loop, group: group, endpoint: endpoint, credentials: credentials, hostKeys: hostKeys, channels: channels,
@@ -77,6 +88,9 @@ package struct SSHConnector: Connector {
     } onCancel: {
       loop.execute { connection.assumeIsolated { $0.cancelEstablishing() } }
     }
+    var failure: RemoteError?
+    if case .failure(let error) = result { failure = error }
+    await group.gate.leave(address, failure)
     try result.get()
     return connection
   }

@@ -97,6 +97,14 @@ struct Connectors: Sendable {
   }
 }
 
+extension ConnectGate.Limits {
+  init(_ configuration: Configuration.SSH.Connect) {
+    self.init(
+      handshakes: configuration.handshakes, perSecond: configuration.perSecond,
+      totalPerSecond: configuration.totalPerSecond)
+  }
+}
+
 /// A connector that says why it cannot connect: the target is shown with the reason, and nothing else is held up.
 private struct RefusingConnector: Connector {
   let error: RemoteError

@@ -55,7 +55,7 @@ struct Parts: Sendable {
       shared: stores.shared, owner: identity.owner, hasEnded: { identity.hasSucceeded($0) }, clock: clock,
       factory: registry, logger: logger)
     pool = BlockingPool(named: "files", threads: 2)
-    loops = try EventLoopGroup(count: 2)
+    loops = try EventLoopGroup(count: 2, connects: .init(configuration.ssh.connect))
     engine = try TransferEngine(logger: logger)
     book = DocumentBook(
       storage: storage, checks: .standard, memory: DocumentMemory(configuration, pool: pool, logger: logger), now: now)

@@ -191,7 +191,7 @@ package enum DoctorDesk {
     _ targets: [Target], _ all: [String: Target], _ configuration: Configuration
   ) async -> [Finding] {
     guard !targets.isEmpty else { return [] }
-    guard let group = try? EventLoopGroup(count: 1) else {
+    guard let group = try? EventLoopGroup(count: 1, connects: .init(configuration.ssh.connect)) else {
       return [Finding("targets", .bad, "no event loop could be made")]
     }
     let connectors = Connectors(
