@@ -38,7 +38,8 @@ struct GateTests {
   }
 
   private func expect(
-    _ book: inout GateBook, at now: Duration, admits expected: [UInt64], sourceLocation: SourceLocation = #_sourceLocation
+    _ book: inout GateBook, at now: Duration, admits expected: [UInt64],
+    sourceLocation: SourceLocation = #_sourceLocation
   ) {
     let (admitted, _) = book.admit(at: now)
     #expect(admitted == expected, sourceLocation: sourceLocation)

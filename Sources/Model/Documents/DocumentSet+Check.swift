@@ -82,13 +82,13 @@ extension DocumentSet {
             "end the chain at a host that needs none")
         ]
       }
-      var depth = 0
-      var name = target.name
-      while depth <= Target.jumpLimit, let before = next[name]?.first {
-        depth += 1
-        name = before
+      var chain = [target.name]
+      while chain.count <= Target.jumpLimit + 1, let before = next[chain[chain.count - 1]]?.first {
+        // A circle that it leads into is said of those that are in it.
+        if chain.contains(before) { return [] }
+        chain.append(before)
       }
-      guard depth > Target.jumpLimit else { return [] }
+      guard chain.count > Target.jumpLimit + 1 else { return [] }
       return [problem(.refused, target, "jump", "there are more than \(Target.jumpLimit) jump hosts in a row", nil)]
     }
   }
