@@ -256,6 +256,7 @@ struct JumpTests {
         #expect(errors.allSatisfy { $0?.message.hasPrefix("The jump host bastion: ") == true })
         // Also who comes later.
         #expect(await failure { try await harness.behind(jump).connect() }?.code == .authenticationFailed)
+        _ = try await server.log.first(within: .seconds(20)) { $0.hasPrefix("Failed ") }
         #expect(server.failedCount == 1)
         // Mended, and said so.
         try server.authorize([server.clientKey() + ".pub", key + ".pub"])
