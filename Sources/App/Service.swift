@@ -189,6 +189,7 @@ package struct Service: Sendable {
     do {
       let snapshot = try await parts.refresh()
       // What kept a target away may have been mended: it is tried now.
+      await parts.loops.hurryJumpHosts()
       for target in snapshot.targets.keys where await parts.board.state(of: target) != "connected" {
         await parts.aggregator.reconnect(target)
       }

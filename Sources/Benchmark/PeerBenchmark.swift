@@ -29,7 +29,7 @@ struct PeerBenchmark: AsyncParsableCommand {
     case "c": poll = .files(["/proc/stat", "/proc/meminfo", "/proc/loadavg", "/proc/uptime"])
     default: throw ValidationError("Mode \(mode) is not one of a, b, c.")
     }
-    let group = try EventLoopGroup(count: 1)
+    let group = try EventLoopGroup(count: 1, connects: .unlimited)
     let metrics = SSHMetrics()
     let known = (environment["PEER_STATE"] ?? "/tmp/peers/state") + "/known_hosts"
     let policy = HostKeyPolicy(mode: .strict, knownHosts: [known], pin: nil)

@@ -30,7 +30,7 @@ struct SSHBenchmark: AsyncParsableCommand {
   func run() async throws {
     let server = try LocalServer(addresses: connections)
     defer { server.stop() }
-    let group = try EventLoopGroup(count: 1)
+    let group = try EventLoopGroup(count: 1, connects: .unlimited)
     let metrics = SSHMetrics()
     let policy = HostKeyPolicy(mode: .strict, knownHosts: [server.directory + "/known_hosts"], pin: nil)
     let connectors = (0..<connections).map { index in

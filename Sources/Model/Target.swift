@@ -16,12 +16,16 @@ package struct Target: Sendable, Hashable {
   package var certificateFile: String?
   /// `SHA256:…`: the only host key that is accepted, when given.
   package var hostKeyPin: String?
+  /// The name of the target to connect through.
   package var jump: String?
   package var parents: [String]
   /// Most SSH channels at once; at least 1.
   package var channels: Int
   package var labels: [String: String]
   package var isEnabled: Bool
+
+  /// Most jump hosts in a row.
+  package static let jumpLimit = 8
 
   package init(
     id: String, name: String, host: String, port: Int = 22, user: String? = nil, identityFile: String? = nil,

@@ -112,6 +112,8 @@ package struct CommandResult: Sendable, Hashable {
 /// What a live connection knows about itself.
 package struct ConnectionFacts: Sendable, Hashable, Codable {
   package var address: String
+  /// The hosts that were passed through, from ours to the target's, by name, with commas; empty: none.
+  package var jump: String
   package var serverBanner: String
   package var hostKeyType: String
   package var hostKeyFingerprint: String
@@ -126,9 +128,10 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
   package init(
     address: String = "", serverBanner: String = "", hostKeyType: String = "", hostKeyFingerprint: String = "",
     keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "", latency_ms: Double = 0,
-    reader: String = ""
+    jump: String = "", reader: String = ""
   ) {
     self.address = address
+    self.jump = jump
     self.serverBanner = serverBanner
     self.hostKeyType = hostKeyType
     self.hostKeyFingerprint = hostKeyFingerprint

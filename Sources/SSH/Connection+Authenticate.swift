@@ -218,7 +218,8 @@ extension Connection {
       outcome = try judge(code)
       if case .accepted = outcome { return outcome }
     }
-    if isInteractive, budget > 0 {
+    // Where the server takes passwords both ways it checks them the same way: a second no would only count against us.
+    if isInteractive, !isPlain, budget > 0 {
       budget -= 1
       known.authentication = "keyboard-interactive"
       let code = try await drive { session in

@@ -64,10 +64,12 @@ extension Connection {
       while again {
         let before = context.pointee.received
         again = try startNext()
+        if try pumpTunnels() { again = true }
         for exec in live where try step(exec) { again = true }
         if live.contains(where: { $0.stage == .done }) { live.removeAll { $0.stage == .done } }
         if context.pointee.received != before { again = true }
       }
+      wakeTunnels()
     } catch {
       isPumping = false
       end(error)
@@ -82,7 +84,7 @@ extension Connection {
     return code
   }
 
-  private func settleTurn(_ exec: Exec, _ operation: Exec.Operation, isBlocked: Bool) {
+  func settleTurn(_ exec: Exec, _ operation: Exec.Operation, isBlocked: Bool) {
     if isBlocked, let session, libssh2_session_block_directions(session) & LIBSSH2_SESSION_BLOCK_OUTBOUND != 0 {
       if turn == nil { turn = (exec, operation) }
     } else {

@@ -10,8 +10,12 @@ extension Connection {
     state = .establishing
     let started = EventLoop.now()
     do {
-      let addresses = try await resolve()
-      try await connect(addresses)
+      if let passage {
+        try await enter(passage)
+      } else {
+        let addresses = try await resolve()
+        try await connect(addresses)
+      }
       try await handshake()
       try await checkHostKey()
       try await authenticate()
@@ -226,11 +230,44 @@ extension Connection {
     throw failure
   }
 
+  /// Has the jump host connect to the host; the name is looked up there. The tunnel has deadlines of its own.
+  private func enter(_ passage: Passage) async throws(RemoteError) {
+    phase = .connect
+    let (host, port) = (endpoint.host, endpoint.port)
+    guard (1...65_535).contains(port), !host.isEmpty, !host.utf8.contains(0), host.utf8.count <= 255 else {
+      throw RemoteError(.unreachable, phase: .resolve, "\(host):\(port) is no address.")
+    }
+    let started = EventLoop.now()
+    let tunnel = Tunnel(host: host, port: port, inner: self, jump: passage.name, id: nextID())
+    let context = UnsafeMutablePointer<SocketContext>.allocate(capacity: 1)
+    context.initialize(to: SocketContext())
+    context.pointee.tunnel = Unmanaged.passUnretained(tunnel)
+    self.context = context
+    self.tunnel = tunnel
+    let result: Result<Void, RemoteError> = try await outside { resume in
+      tunnel.opened = { resume($0) }
+      passage.outer.assumeIsolated { $0.open(tunnel) }
+      return nil
+    }
+    try result.get()
+    known.jump = path(through: passage)
+    known.address = host
+    known.latency_ms = Double(EventLoop.now() &- started) / 1e6
+  }
+
+  private func path(through passage: Passage) -> String {
+    let before = passage.outer.assumeIsolated { $0.known.jump }
+    return before.isEmpty ? passage.name : "\(before),\(passage.name)"
+  }
+
   private func connectFailure(_ address: TCPSocket.Address, _ error: TCPSocket.ErrorNumber) -> RemoteError {
     let what =
       switch error.code {
       case ECONNREFUSED: "refuses the connection: nothing listens there."
-      case EMFILE, ENFILE: "cannot be connected to: no file descriptor is free (see LimitNOFILE)."
+      case EMFILE:
+        "is not connected to: no file descriptor is left for targets, the last \(TCPSocket.reserve) are kept for store, "
+          + "queue and HTTP (raise LimitNOFILE)."
+      case ENFILE: "cannot be connected to: the system has no file descriptor left (see fs.file-max)."
       default: "cannot be connected to: \(error.text)."
       }
     return RemoteError(
@@ -258,7 +295,8 @@ extension Connection {
           .noCommonAlgorithm, phase: .key_exchange, "libssh2 knows none of our algorithms for \(kind.rawValue).")
       }
     }
-    let socket = descriptor
+    // The library only asks it whether it blocks: what it reads and writes goes through the callbacks.
+    let socket = baseDescriptor
     let code = try await drive { libssh2_session_handshake($0, socket) }
     guard code == 0 else { throw handshakeFailure(code) }
     phase = .key_exchange

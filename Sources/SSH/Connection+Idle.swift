@@ -45,6 +45,7 @@ extension Connection {
   /// never send anything else, so it is asked for only when nothing else is on its way out.
   private func sendKeepAlive() -> Bool {
     guard let session, let context, turn == nil, TCPSocket.unsent(descriptor) == 0,
+      tunnel?.outgoing.isEmpty ?? true, tunnels.allSatisfy({ $0.outgoing.isEmpty }),
       !live.contains(where: { !$0.isAnswered && $0.stage != .queued && $0.hasInputLeft })
     else { return false }
     let before = context.pointee.sent

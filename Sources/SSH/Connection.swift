@@ -35,6 +35,8 @@ package actor Connection: Remote {
   let configuration: SSHConfiguration
   let metrics: SSHMetrics
   let logger: Logger
+  /// The connection that this one travels in, instead of a socket of its own.
+  let passage: Passage?
 
   var state = State.new
   var endReason: RemoteError?
@@ -76,12 +78,29 @@ package actor Connection: Remote {
   var lastReceived: UInt64 = 0
   var keepAliveSent: UInt64?
   var keepAliveTimer: TimerQueue.ID?
+  /// The channel that stands in the socket's place, behind a jump host.
+  var tunnel: Tunnel?
+
+  // For the connections that travel in this one: see Connection+Tunnels.swift.
+  /// Channels to other hosts; with those that wait at most `configuration.tunnels`.
+  var tunnels: [Tunnel] = []
+  /// Tunnels that wait to be opened, first come first served.
+  var tunnelQueue: [Tunnel] = []
+  /// Tunnels whose inner connection has to be told something after the present pump.
+  var wakening: [Tunnel] = []
+  var isPumpAwaited = false
+  /// Who travels in this connection or is about to.
+  var users = 0
+  var lingerTimer: TimerQueue.ID?
+  /// Opens no further tunnel, and ends with the last of its users.
+  var isRetired = false
+
   var reportedReceived: UInt64 = 0
   var reportedSent: UInt64 = 0
 
   init(
     loop: EventLoop, group: EventLoopGroup, endpoint: Endpoint, credentials: [Credential], hostKeys: HostKeyPolicy,
-    channels: Int, configuration: SSHConfiguration, metrics: SSHMetrics, logger: Logger
+    channels: Int, passage: Passage? = nil, configuration: SSHConfiguration, metrics: SSHMetrics, logger: Logger
   ) {
     self.loop = loop
     self.group = group
@@ -92,6 +111,7 @@ package actor Connection: Remote {
     self.metrics = metrics
     self.logger = logger
     reader = ReaderState(configuration.readers)
+    self.passage = passage
     configuredBound = max(1, channels)
     bound = max(1, channels)
   }
@@ -118,7 +138,9 @@ package actor Connection: Remote {
   }
 
   /// Says goodbye and ends the connection. What is in flight fails with `closed`. Needs no answer from the peer.
-  package func close() async {
+  package func close() async { goodbye() }
+
+  func goodbye() {
     if state == .open, turn == nil, let session {
       libssh2_session_disconnect_ex(session, SSH_DISCONNECT_BY_APPLICATION, "closed", "")
     }
@@ -156,6 +178,8 @@ package actor Connection: Remote {
       loop.cancel(exec.stageTimer)
     }
     releaseSocket()
+    loseTunnels()
+    passage?.outer.assumeIsolated { $0.leave() }
     if wasOpen { metrics.connectionEnded() }
 
     let waiting = live + queue
@@ -199,10 +223,15 @@ package actor Connection: Remote {
     descriptor = -1
     context?.deallocate()
     context = nil
+    if let tunnel {
+      self.tunnel = nil
+      passage?.outer.assumeIsolated { $0.release(tunnel) }
+    }
   }
 
   func reportBytes() {
-    guard let context else { return }
+    // What travels in another connection is counted there.
+    guard let context, passage == nil else { return }
     metrics.bytes(
       received: context.pointee.received &- reportedReceived, sent: context.pointee.sent &- reportedSent)
     reportedReceived = context.pointee.received
@@ -229,17 +258,21 @@ package actor Connection: Remote {
 
   /// Why the socket failed, as far as the system knows.
   func lostError(_ rawCode: Int32? = nil) -> RemoteError {
+    if let tunnel {
+      return RemoteError(
+        .lost, phase: currentPhase, "\(endpoint.host) closed the connection through the jump host \(tunnel.jump).",
+        rawCode: rawCode)
+    }
     let code = TCPSocket.pendingError(descriptor) ?? context.flatMap { $0.pointee.errorNumber } ?? 0
-    let current = state == .establishing ? phase : .connection
     if code == ETIMEDOUT {
       metrics.deadPeer("user_timeout")
       return RemoteError(
-        .lost, phase: current, "\(endpoint.host) does not acknowledge what we send: the path or the host is dead.",
+        .lost, phase: currentPhase, "\(endpoint.host) does not acknowledge what we send: the path or the host is dead.",
         rawCode: rawCode)
     }
     let how =
       code == 0 ? "The server closed the connection." : "The connection broke: \(String(cString: strerror(code)))."
-    return RemoteError(.lost, phase: current, how, rawCode: rawCode)
+    return RemoteError(.lost, phase: currentPhase, how, rawCode: rawCode)
   }
 }
 

@@ -13,10 +13,17 @@ package final class EventLoopGroup: Sendable {
   let lookups: BlockingPool
   /// Private keys, parsed once for all connections.
   let keys = KeyStore()
+  /// Lets connections begin at a pace that servers bear.
+  let gate: ConnectGate
+  /// The connections to jump hosts, shared by all that travel through them.
+  let jumps = JumpPool()
 
-  /// - Parameter count: threads that wait on sockets.
+  /// - Parameters:
+  ///   - count: threads that wait on sockets.
+  ///   - connects: how fast connections may begin.
   /// - Throws: `ThreadError` when no thread or file descriptor can be had.
-  package init(count: Int = 2) throws(ThreadError) {
+  package init(count: Int = 2, connects: ConnectGate.Limits = .init()) throws(ThreadError) {
+    gate = ConnectGate(limits: connects)
     var loops: [EventLoop] = []
     for index in 0..<max(1, count) { loops.append(try EventLoop(named: "ssh-loop-\(index)")) }
     self.loops = loops
@@ -33,6 +40,9 @@ package final class EventLoopGroup: Sendable {
         return index
       }]
   }
+
+  /// Lets jump hosts that failed be tried again at once: what was wrong may have been mended.
+  package func hurryJumpHosts() async { await jumps.hurry() }
 
   /// Ends all connections and threads; returns when the loops have ended. Idempotent.
   package func stop() async {

@@ -2,8 +2,9 @@ internal import CSSH2
 internal import Remote
 
 /// One command on its way through a channel. Confined to its connection's loop.
-final class Exec: @unchecked Sendable {
+class Exec: @unchecked Sendable {
   // Sendable is true: made by its connection and then only touched on that connection's loop.
+  // A ``Tunnel`` is one, too, so that it takes part in the session's write turn.
 
   /// Where it stands. `closing` and later only tidy up: the caller has its answer.
   enum Stage {

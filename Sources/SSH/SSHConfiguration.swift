@@ -4,7 +4,7 @@ package import Remote
 package struct SSHConfiguration: Sendable, Hashable {
   /// Name lookup. 5 s.
   package var resolve: Duration = .seconds(5)
-  /// TCP connect over all addresses of the name. 10 s.
+  /// TCP connect over all addresses of the name; behind a jump host, from asking it to its answer. 10 s.
   package var connect: Duration = .seconds(10)
   /// Server's banner and key exchange together. 10 s.
   package var handshake: Duration = .seconds(10)
@@ -41,6 +41,12 @@ package struct SSHConfiguration: Sendable, Hashable {
   package var waiters = 256
   /// Receive window of a channel in bytes: what a server may send before it is read, also after a close. 512 KiB.
   package var window: UInt32 = 512 << 10
+  /// Connections that may travel in one connection to a jump host; further ones get `tooManyChannels`. 4,096.
+  package var tunnels = 4096
+  /// Receive window of a connection that travels in another, in bytes. 256 KiB.
+  package var tunnelWindow: UInt32 = 256 << 10
+  /// How long a connection to a jump host outlives the last one that travelled in it. 30 s.
+  package var linger: Duration = .seconds(30)
   /// Exceptions for old servers: algorithm names put behind the modern ones, by kind. Empty unless a target says so.
   package var additionalAlgorithms: [AlgorithmKind: [String]] = [:]
 

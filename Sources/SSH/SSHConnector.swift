@@ -1,5 +1,6 @@
 package import Logging
 package import Remote
+internal import Threads
 
 /// Makes SSH connections to one target.
 package struct SSHConnector: Connector {
@@ -10,21 +11,29 @@ package struct SSHConnector: Connector {
   /// Most channels at once on a connection: 4 suits sshd (it allows 10), Dropbear bears 1 only.
   package var channels: Int
   package var configuration: SSHConfiguration
+  /// The host to travel through; `nil`: straight.
+  package var jump: JumpHost?
+  /// The last attempt ended with the jump host not saying whether it reaches the target.
+  private let wasLate = Locked(false)
   private let group: EventLoopGroup
   private let metrics: SSHMetrics
   private let logger: Logger
 
   /// - Parameters:
+  ///   - jump: a host to travel through: it looks the target's name up and connects to it. Host keys of both are checked,
+  ///     and each is logged in to with its own credentials.
   ///   - group: shared by all connectors of the process.
   ///   - metrics: shared by all connectors of the process.
   package init(
     host: String, port: Int = 22, user: String, credentials: [Credential], hostKeys: HostKeyPolicy, channels: Int = 4,
-    configuration: SSHConfiguration = SSHConfiguration(), group: EventLoopGroup, metrics: SSHMetrics, logger: Logger
+    jump: JumpHost? = nil, configuration: SSHConfiguration = SSHConfiguration(), group: EventLoopGroup,
+    metrics: SSHMetrics, logger: Logger
   ) {
     endpoint = Connection.Endpoint(host: host, port: port, user: user)
     self.credentials = credentials
     self.hostKeys = hostKeys
     self.channels = channels
+    self.jump = jump
     self.configuration = configuration
     self.group = group
     self.metrics = metrics
@@ -40,10 +49,35 @@ package struct SSHConnector: Connector {
 
   /// As ``connect()``, with the room's own type.
   package func connection() async throws(RemoteError) -> Connection {
-    let loop = group.loop()
+    guard let jump else { return try await connection(by: nil, at: "\(endpoint.host):\(endpoint.port)") }
+    let isLate = wasLate.withLock { $0 }
+    let outer = try await group.jumps.connection(to: jump, isLate: isLate)
+    do throws(RemoteError) {
+      // Those that the jump host did not reach before may take long, and must not keep the others waiting.
+      let connection = try await connection(
+        by: Passage(name: jump.name, outer: outer), at: (isLate ? "late through " : "through ") + jump.key)
+      wasLate.withLock { $0 = false }
+      return connection
+    } catch {
+      wasLate.withLock { $0 = error.phase == .connect && error.code == .timedOut }
+      throw error
+    }
+  }
+
+  /// The new connection, or its failure, gives back what was reserved of the connection that it travels in.
+  ///
+  /// - Parameter address: what the gate counts by.
+  private func connection(by passage: Passage?, at address: String) async throws(RemoteError) -> Connection {
+    do throws(RemoteError) {
+      try await group.gate.enter(address)
+    } catch {
+      await passage?.outer.leave()
+      throw error
+    }
+    let loop = passage?.outer.loop ?? group.loop()
     let connection = Connection(
       loop: loop, group: group, endpoint: endpoint, credentials: credentials, hostKeys: hostKeys, channels: channels,
-      configuration: configuration, metrics: metrics, logger: logger)
+      passage: passage, configuration: configuration, metrics: metrics, logger: logger)
     let result: Result<Void, RemoteError> = await withTaskCancellationHandler {
       do throws(RemoteError) {
         try await connection.establish()
@@ -54,6 +88,9 @@ package struct SSHConnector: Connector {
     } onCancel: {
       loop.execute { connection.assumeIsolated { $0.cancelEstablishing() } }
     }
+    var failure: RemoteError?
+    if case .failure(let error) = result { failure = error }
+    await group.gate.leave(address, failure)
     try result.get()
     return connection
   }

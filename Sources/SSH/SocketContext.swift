@@ -23,6 +23,8 @@ struct SocketContext {
   /// Borrowed from the authentication in progress; nil otherwise.
   var password: UnsafeBufferPointer<UInt8>?
   var promptCount = 0
+  /// Stands in the socket's place behind a jump host; kept by the connection.
+  var tunnel: Unmanaged<Tunnel>?
 
   /// 256 bytes without an allocation.
   struct InlineOpening {
@@ -69,6 +71,14 @@ let receiveFromSocket: cssh2_recv_function = { descriptor, buffer, length, flags
   guard let context = SocketContext.of(abstract), let buffer else { return -Int(EINVAL) }
   if context.pointee.isDead { return 0 }
   if context.pointee.isDry { return -Int(EAGAIN) }
+  if let tunnel = context.pointee.tunnel {
+    let count = tunnel.takeUnretainedValue().receive(buffer, length, &context.pointee)
+    if count > 0 {
+      context.pointee.received &+= UInt64(count)
+      if context.pointee.keepsOpening { context.pointee.keepOpening(buffer, count) }
+    }
+    return count
+  }
   while true {
     let count = recv(descriptor, buffer, length, flags)
     if count > 0 {
@@ -96,6 +106,12 @@ let receiveFromSocket: cssh2_recv_function = { descriptor, buffer, length, flags
 let sendToSocket: cssh2_send_function = { descriptor, buffer, length, flags, abstract in
   guard let context = SocketContext.of(abstract), let buffer else { return -Int(EINVAL) }
   if context.pointee.isDead { return -Int(EPIPE) }
+  if let tunnel = context.pointee.tunnel {
+    let count = tunnel.takeUnretainedValue().send(buffer, length)
+    if count > 0 { context.pointee.sent &+= UInt64(count) }
+    if count < 0 && count != -Int(EAGAIN) { context.pointee.errorNumber = Int32(clamping: -count) }
+    return count
+  }
   while true {
     let count = send(descriptor, buffer, length, flags | Int32(MSG_NOSIGNAL))
     if count >= 0 {

@@ -45,6 +45,10 @@ enum TCPSocket {
     let descriptor = socket(
       address.family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { return .failure(ErrorNumber(code: errno)) }
+    guard !isReserved(descriptor) else {
+      close(descriptor)
+      return .failure(ErrorNumber(code: EMFILE))
+    }
     let tcp = Int32(IPPROTO_TCP)
     set(descriptor, tcp, TCP_NODELAY, 1)
     set(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1)
@@ -61,6 +65,19 @@ enum TCPSocket {
     let number = errno
     close(descriptor)
     return .failure(ErrorNumber(code: number))
+  }
+
+  /// File descriptors that targets leave to the store, the queue and HTTP.
+  static let reserve: UInt64 = 32
+
+  /// Whether a socket has one of the last numbers that the process may use (RLIMIT_NOFILE).
+  ///
+  /// The system always gives the lowest number that is free, so as long as no target has one of the last, others can
+  /// have them. The limit is asked for each time: it may be raised while we run.
+  static func isReserved(_ descriptor: Int32) -> Bool {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return false }
+    return UInt64(descriptor) + reserve >= UInt64(limit.rlim_cur)
   }
 
   struct ErrorNumber: Error {

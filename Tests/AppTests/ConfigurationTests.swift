@@ -50,7 +50,8 @@ internal import Testing
       """
       store: sqlite:data/x.db
       state_dir: var
-      ssh: {user: monitor, identity_files: [~/k, keys/b], known_hosts: kh, host_key_policy: accept-new, allow_exec: true}
+      ssh: {user: monitor, identity_files: [~/k, keys/b], known_hosts: kh, host_key_policy: accept-new, allow_exec: true,
+            connect: {handshakes: 2, per_second: 5}}
       self: {notify: [ops, [pager, ops]]}
       http: {listen: '0.0.0.0:80', token_file: token}
       population: {step: 500ms}
@@ -69,6 +70,8 @@ internal import Testing
     expected.ssh.user = "monitor"
     expected.ssh.hostKeyPolicy = .acceptNew
     expected.ssh.allowsExec = true
+    expected.ssh.connect.handshakes = 2
+    expected.ssh.connect.perSecond = 5
     expected.notices.notify = [["ops"], ["pager", "ops"]]
     expected.http.listen = .tcp(host: "0.0.0.0", port: 80)
     expected.http.tokenFile = folder.file("token")
@@ -123,6 +126,7 @@ internal import Testing
         "SYSCRAP_STATE_DIR": "s", "SYSCRAP_SSH_USER": "env", "SYSCRAP_SSH_IDENTITY_FILES": "~/k, k2",
         "SYSCRAP_SSH_KNOWN_HOSTS": "kh",
         "SYSCRAP_SSH_HOST_KEY_POLICY": "accept-new", "SYSCRAP_SSH_ALLOW_EXEC": "true",
+        "SYSCRAP_SSH_CONNECT_TOTAL_PER_SECOND": "7",
         "SYSCRAP_SELF_NOTIFY": "ops,pager",
         "SYSCRAP_HTTP_LISTEN": "[::1]:0", "SYSCRAP_HTTP_TOKEN_FILE": "t", "SYSCRAP_POPULATION_STEP": "1",
         "SYSCRAP_NOTIFICATOR_WORKERS": "3", "SYSCRAP_NOTIFICATOR_MAX_WORKERS": "5", "SYSCRAP_ALIVE_FILE": "al",
@@ -140,6 +144,7 @@ internal import Testing
     expected.ssh.user = "env"
     expected.ssh.hostKeyPolicy = .acceptNew
     expected.ssh.allowsExec = true
+    expected.ssh.connect.totalPerSecond = 7
     expected.notices.notify = [["ops"], ["pager"]]
     expected.http.listen = .tcp(host: "::1", port: 0)
     expected.http.tokenFile = folder.file("t")

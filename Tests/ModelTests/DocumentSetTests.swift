@@ -145,13 +145,15 @@ internal import Testing
       ])
   }
 
-  @Test("500 targets in one chain of jump hosts are checked")
+  @Test("500 targets in one chain of jump hosts are checked, and those behind more than eight refused")
   func long() {
     var documents = [target("t0")]
     for number in 1..<500 { documents.append(target("t\(number)", ["jump": .string("t\(number - 1)")])) }
     let (set, problems) = DocumentSet.read(documents)
     #expect(problems == [])
     #expect(set.targets.count == 500)
-    #expect(set.check() == [])
+    let refused = set.check()
+    #expect(refused.map(\.id).sorted() == (9..<500).map { "t\($0)" }.sorted())
+    #expect(Set(refused.map(\.reason)) == ["there are more than 8 jump hosts in a row"])
   }
 }

@@ -16,9 +16,10 @@ struct Harness: Sendable {
 
   /// Runs `body` with a server; afterwards everything is stopped, and no connection or channel may be left.
   static func with(
-    options: [String] = [], addresses: [String] = ["127.0.0.1"], _ body: @Sendable (Harness) async throws -> Void
+    options: [String] = [], addresses: [String] = ["127.0.0.1"], connects: ConnectGate.Limits = .unlimited,
+    _ body: @Sendable (Harness) async throws -> Void
   ) async throws {
-    let group = try EventLoopGroup()
+    let group = try EventLoopGroup(connects: connects)
     let metrics = SSHMetrics()
     do {
       try await SSHServer.with(options: options, addresses: addresses) { server in

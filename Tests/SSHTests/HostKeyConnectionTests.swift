@@ -23,7 +23,7 @@ struct HostKeyConnectionTests {
 
   init() throws {
     directory = try TemporaryDirectory("mitm")
-    group = try EventLoopGroup(count: 1)
+    group = try EventLoopGroup(count: 1, connects: .unlimited)
   }
 
   private func connector(_ server: FakeSSHServer, _ policy: HostKeyPolicy) -> SSHConnector {

@@ -1,3 +1,4 @@
+internal import Aggregation
 internal import Logging
 internal import Model
 internal import Notifications
@@ -14,10 +15,56 @@ struct Connectors: Sendable {
   let logger: Logger
   /// Where known_hosts files are read; nil: the system's queue.
   let pool: BlockingPool?
+  /// The document of a target by its name, also of one that is switched off; nil: none counts.
+  let target: @Sendable (String) -> Target?
 
   func connector(for target: Target) -> any Connector {
+    do throws(RemoteError) {
+      return try connector(for: target, behind: [])
+    } catch {
+      return RefusingConnector(error: error)
+    }
+  }
+
+  /// Equal as long as connections to the target may be kept: what it is, and what the jump hosts before it are.
+  func digest(_ target: Target) -> String {
+    var digest = target.connectionDigest
+    var jump = target.jump
+    for _ in 0..<Target.jumpLimit {
+      guard let name = jump else { break }
+      let host = self.target(name)
+      digest += " through \(host?.connectionDigest ?? "nothing")"
+      jump = host?.jump
+    }
+    return digest
+  }
+
+  /// - Parameter behind: the names of those that are reached through this target, the last first.
+  /// - Throws: why there can be no connection, whoever is asked.
+  private func connector(for target: Target, behind: [String]) throws(RemoteError) -> SSHConnector {
     if let reason = Self.unsupported(target) {
-      return RefusingConnector(error: RemoteError(.noCredential, phase: .connect, reason))
+      let whose = behind.isEmpty ? "" : "the jump host \(target.name): "
+      throw RemoteError(.noCredential, phase: .connect, whose + reason)
+    }
+    var jump: JumpHost?
+    if let name = target.jump {
+      let chain = [target.name] + behind
+      // The check of the documents refuses these; a document that lost its jump host since is met here.
+      guard !chain.contains(name) else {
+        let circle = ([name] + chain.prefix { $0 != name } + [name]).joined(separator: " → ")
+        throw RemoteError(.noCredential, phase: .connect, "the jump hosts form a circle: \(circle)")
+      }
+      guard chain.count <= Target.jumpLimit else {
+        throw RemoteError(
+          .noCredential, phase: .connect,
+          "there are more than \(Target.jumpLimit) jump hosts before \(chain.last ?? name)")
+      }
+      guard let host = self.target(name) else {
+        throw RemoteError(
+          .noCredential, phase: .connect,
+          "the jump host \(name) of \(target.name) is no target, or its document is refused: see syscrap get problems")
+      }
+      jump = JumpHost(name: name, key: "\(name) \(digest(host))", connector: try connector(for: host, behind: chain))
     }
     return SSHConnector(
       host: target.host, port: target.port, user: target.user ?? configuration.user,
@@ -25,14 +72,11 @@ struct Connectors: Sendable {
       hostKeys: HostKeyPolicy(
         mode: configuration.hostKeyPolicy == .strict ? .strict : .accept_new, knownHosts: configuration.knownHosts,
         pin: target.hostKeyPin, target: target.name, pool: pool),
-      channels: target.channels, group: group, metrics: metrics, logger: logger)
+      channels: target.channels, jump: jump, group: group, metrics: metrics, logger: logger)
   }
 
   /// What a document may ask for and this version cannot do yet.
   static func unsupported(_ target: Target) -> String? {
-    if target.jump != nil {
-      return "jump hosts are not available in this version: give the target an address of its own"
-    }
     if target.certificateFile != nil {
       return "certificates are not available in this version: use identity_file or agent alone"
     }
@@ -50,6 +94,14 @@ struct Connectors: Sendable {
       credentials.append(.password { try await SecretReader().read(.command(command)).reveal() })
     }
     return credentials.isEmpty ? configuration.identityFiles.map { .keyFile($0) } : credentials
+  }
+}
+
+extension ConnectGate.Limits {
+  init(_ configuration: Configuration.SSH.Connect) {
+    self.init(
+      handshakes: configuration.handshakes, perSecond: configuration.perSecond,
+      totalPerSecond: configuration.totalPerSecond)
   }
 }
 

@@ -55,7 +55,7 @@ struct Parts: Sendable {
       shared: stores.shared, owner: identity.owner, hasEnded: { identity.hasSucceeded($0) }, clock: clock,
       factory: registry, logger: logger)
     pool = BlockingPool(named: "files", threads: 2)
-    loops = try EventLoopGroup(count: 2)
+    loops = try EventLoopGroup(count: 2, connects: .init(configuration.ssh.connect))
     engine = try TransferEngine(logger: logger)
     book = DocumentBook(
       storage: storage, checks: .standard, memory: DocumentMemory(configuration, pool: pool, logger: logger), now: now)
@@ -97,9 +97,11 @@ struct Parts: Sendable {
     workers.hasEnded = { isAlone ? !identity.isOurs($0) : identity.hasSucceeded($0) }
     self.workers = workers
 
+    let targets = TargetsBoard()
+    self.targets = targets
     connectors = Connectors(
       configuration: configuration.ssh, group: loops, metrics: SSHMetrics(factory: registry), logger: logger,
-      pool: pool)
+      pool: pool, target: { targets[$0] })
     let connectors = connectors
     let facts = FactsBook()
     self.facts = facts
@@ -126,6 +128,7 @@ struct Parts: Sendable {
 
   let limits: LimitsBoard
   let facts: FactsBook
+  let targets: TargetsBoard
 
   var notificatorSettings: Notificator.Settings { .init(configuration.notificator, instance: instance) }
 }
@@ -148,6 +151,16 @@ final class LimitsBoard: Sendable {
   }
   func isStray(_ target: String) -> Bool { plans.withLock { $0?.isStray(target) } ?? false }
   func set(_ new: HistoryPlans) { plans.withLock { $0 = new } }
+}
+
+/// The targets' documents that count, readable without waiting.
+final class TargetsBoard: Sendable {
+  private let targets = Locked<[String: Target]>([:])
+  subscript(name: String) -> Target? { targets.withLock { $0[name] } }
+  func set(_ new: [Target]) {
+    let byName = Dictionary(new.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    targets.withLock { $0 = byName }
+  }
 }
 
 /// What each host last told of itself in this run: newer than what the documents held when they were read.

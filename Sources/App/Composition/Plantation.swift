@@ -136,6 +136,7 @@ struct Plantation {
       let wanted = snapshot.targets.values.sorted { $0.name < $1.name }.map { target in
         AggregationTarget(
           target: target, plan: snapshot.plans[target.name] ?? AggregationPlan(),
+          connectionDigest: parts.connectors.digest(target),
           known: parts.facts[target.name] ?? snapshot.specs[target.name].map { HostFacts($0) })
       }
       return await parts.aggregator.children(for: wanted)
@@ -342,6 +343,7 @@ extension Parts {
     let (snapshot, isNew) = try await book.refresh()
     if isNew {
       limits.set(snapshot.histories)
+      targets.set(snapshot.set.targets)
       await board.keep(only: Set(snapshot.targets.keys), refused: snapshot.refusedTargets)
       await trouble.set(documents: snapshot.problems)
     }

@@ -42,6 +42,17 @@ package struct Configuration: Sendable, Hashable {
     package var hostKeyPolicy = HostKeys.strict
     /// Whether `syscrap exec` may run commands on targets.
     package var allowsExec = false
+    package var connect = Connect()
+
+    /// How fast connections may begin.
+    package struct Connect: Sendable, Hashable {
+      /// Connections to one address, or through one jump host, that have not logged in yet.
+      package var handshakes = 4
+      /// Connections there that begin within a second.
+      package var perSecond = 10
+      /// Connections that begin within a second, all together.
+      package var totalPerSecond = 50
+    }
   }
 
   /// What happens when a target's host key is not known. A changed key is refused always.

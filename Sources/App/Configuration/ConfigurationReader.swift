@@ -101,7 +101,7 @@ struct ConfigurationReader {
   private func readSSH(into result: inout Configuration) {
     guard let map = reader.map("ssh") else { return }
     map.allow(
-      only: ["user", "identity_files", "known_hosts", "host_key_policy", "allow_exec"],
+      only: ["user", "identity_files", "known_hosts", "host_key_policy", "allow_exec", "connect"],
       advice: ["identity_file": "write identity_files: […]", "port": "the port stands in a target's document"])
     if let user = map.text("user", upTo: 255) {
       if user.hasPrefix("-") || user.contains(where: \.isWhitespace) {
@@ -128,6 +128,13 @@ struct ConfigurationReader {
       result.ssh.hostKeyPolicy = map.choice("host_key_policy", Configuration.HostKeys.self) ?? .strict
     }
     result.ssh.allowsExec = map.flag("allow_exec") ?? false
+    if let connect = map.map("connect") {
+      connect.allow(only: ["handshakes", "per_second", "total_per_second"])
+      let usual = result.ssh.connect
+      result.ssh.connect.handshakes = connect.integer("handshakes", in: 1...1000) ?? usual.handshakes
+      result.ssh.connect.perSecond = connect.integer("per_second", in: 1...1000) ?? usual.perSecond
+      result.ssh.connect.totalPerSecond = connect.integer("total_per_second", in: 1...10_000) ?? usual.totalPerSecond
+    }
   }
 
   private func readHTTP(into result: inout Configuration) {

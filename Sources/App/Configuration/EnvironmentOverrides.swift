@@ -11,7 +11,8 @@ struct EnvironmentOverrides {
     "store": .store, "store_username": .text, "store_password_file": .path,
     "journal.maximum": .scalar, "state_dir": .path,
     "ssh.user": .text, "ssh.identity_files": .paths, "ssh.known_hosts": .paths, "ssh.host_key_policy": .text,
-    "ssh.allow_exec": .scalar, "self.notify": .names, "http.listen": .text, "http.token_file": .path,
+    "ssh.allow_exec": .scalar, "ssh.connect.handshakes": .scalar, "ssh.connect.per_second": .scalar,
+    "ssh.connect.total_per_second": .scalar, "self.notify": .names, "http.listen": .text, "http.token_file": .path,
     "population.step": .scalar, "notificator.workers": .scalar, "notificator.max_workers": .scalar,
     "alive.file": .path, "alive.interval": .scalar, "restart.file": .path, "documents": .paths,
     "log.level": .text, "log.format": .text,
@@ -39,20 +40,22 @@ struct EnvironmentOverrides {
     for (key, shape) in Self.keys.sorted(by: { $0.key < $1.key }) {
       guard let value = value(key, shape, base) else { continue }
       used[key] = Self.name(key)
-      let parts = key.split(separator: ".").map(String.init)
-      guard parts.count == 2 else {
-        fields[key] = value
-        continue
-      }
-      // What stands there and is no map is reported for the file; the variable cannot heal it.
-      guard fields[parts[0]] == nil || fields[parts[0]]?.isNull == true || fields[parts[0]]?.fields != nil else {
-        continue
-      }
-      var inner = fields[parts[0]]?.fields ?? [:]
-      inner[parts[1]] = value
-      fields[parts[0]] = .object(inner)
+      Self.put(value, at: key.split(separator: ".").map(String.init)[...], in: &fields)
     }
     warnOfSlips(problems)
+  }
+
+  private static func put(_ value: Value, at path: ArraySlice<String>, in fields: inout [String: Value]) {
+    guard let name = path.first else { return }
+    guard path.count > 1 else {
+      fields[name] = value
+      return
+    }
+    // What stands there and is no map is reported for the file; the variable cannot heal it.
+    guard fields[name] == nil || fields[name]?.isNull == true || fields[name]?.fields != nil else { return }
+    var inner = fields[name]?.fields ?? [:]
+    put(value, at: path.dropFirst(), in: &inner)
+    fields[name] = .object(inner)
   }
 
   private func value(_ key: String, _ shape: Shape, _ base: PathBase) -> Value? {

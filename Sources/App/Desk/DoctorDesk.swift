@@ -43,9 +43,9 @@ package enum DoctorDesk {
     let (store, documents) = await store(configuration)
     findings += store
     findings.append(clock())
-    let (targets, refused) = targets(documents, configuration)
+    let (targets, refused, all) = targets(documents, configuration)
     findings += refused
-    findings += await reach(targets, configuration)
+    findings += await reach(targets, all, configuration)
     return findings
   }
 
@@ -148,14 +148,24 @@ package enum DoctorDesk {
   // MARK: Targets
 
   /// The targets that count, and a finding for each that is refused: that one is not tried.
-  private static func targets(_ documents: [Document], _ configuration: Configuration) -> ([Target], [Finding]) {
+  private static func targets(
+    _ documents: [Document], _ configuration: Configuration
+  ) -> (targets: [Target], refused: [Finding], all: [String: Target]) {
     // The service's own memory says whose a name is that two documents claim.
     let kept = (try? DocumentMemory.file(configuration.documentsPath)).flatMap { $0 }
       .flatMap { try? DocumentMemory.content($0, place: configuration.storeName) }
-    return examine(documents, names: kept?.names ?? [:])
+    return sift(documents, names: kept?.names ?? [:])
   }
 
   package static func examine(_ documents: [Document], names: [String: String]) -> ([Target], [Finding]) {
+    let (targets, refused, _) = sift(documents, names: names)
+    return (targets, refused)
+  }
+
+  /// `all` holds the switched off ones, too: others may be reached through them.
+  private static func sift(
+    _ documents: [Document], names: [String: String]
+  ) -> (targets: [Target], refused: [Finding], all: [String: Target]) {
     let checks = DocumentChecks.standard
     let outcomes = documents.map { ($0, checks.read($0)) }
     let set = DocumentSet.read(outcomes.filter(\.1.isUsable).map(\.0), available: checks.available).set
@@ -172,18 +182,21 @@ package enum DoctorDesk {
         "target \(document.fields["target"]?.text ?? document.id)", .bad,
         "refused: \(reason ?? "see syscrap get problems")", remedy: problem?.hint)
     }
-    return (usable.filter(\.isEnabled), findings.sorted { $0.area < $1.area })
+    let all = Dictionary(usable.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    return (usable.filter(\.isEnabled), findings.sorted { $0.area < $1.area }, all)
   }
 
   /// At most 50 targets are tried, eight at a time.
-  private static func reach(_ targets: [Target], _ configuration: Configuration) async -> [Finding] {
+  private static func reach(
+    _ targets: [Target], _ all: [String: Target], _ configuration: Configuration
+  ) async -> [Finding] {
     guard !targets.isEmpty else { return [] }
-    guard let group = try? EventLoopGroup(count: 1) else {
+    guard let group = try? EventLoopGroup(count: 1, connects: .init(configuration.ssh.connect)) else {
       return [Finding("targets", .bad, "no event loop could be made")]
     }
     let connectors = Connectors(
       configuration: configuration.ssh, group: group, metrics: SSHMetrics(),
-      logger: Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() }, pool: nil)
+      logger: Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() }, pool: nil, target: { all[$0] })
     var findings: [Finding] = []
     await withTaskGroup(of: Finding.self) { tasks in
       var rest = targets.prefix(50)[...]
@@ -210,7 +223,7 @@ package enum DoctorDesk {
       return Finding(
         area, .good,
         "\(facts.serverBanner), \(facts.hostKeyType), \(facts.keyExchange), \(facts.cipher), \(facts.mac), "
-          + "logged in by \(facts.authentication)")
+          + "logged in by \(facts.authentication)" + (facts.jump.isEmpty ? "" : ", through \(facts.jump)"))
     } catch {
       return Finding(area, .bad, error.description)
     }

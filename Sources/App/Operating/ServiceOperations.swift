@@ -99,12 +99,14 @@ actor ServiceOperations: Operations {
     do {
       try leading("connecting")
       let facts = try await parts.aggregator.remote(of: target).facts
-      fields["connection"] = [
+      var connection: [String: Value] = [
         "address": .string(facts.address), "server": .string(facts.serverBanner),
         "host_key": .string("\(facts.hostKeyType) \(facts.hostKeyFingerprint)"),
         "key_exchange": .string(facts.keyExchange), "cipher": .string(facts.cipher), "mac": .string(facts.mac),
         "authentication": .string(facts.authentication), "latency_ms": .double(facts.latency_ms),
       ]
+      if !facts.jump.isEmpty { connection["jump"] = .string(facts.jump) }
+      fields["connection"] = .object(connection)
     } catch {
       fields["connection"] = ["error": .string("\(error)")]
     }

@@ -75,12 +75,21 @@ extension DocumentSet {
             NearestName.hint(jump, in: names))
         ]
       }
-      return cycle(from: target.name, next).map {
-        [
+      if let circle = cycle(from: target.name, next) {
+        return [
           problem(
-            .refused, target, "jump", "the jump hosts form a circle: \($0)", "end the chain at a host that needs none")
+            .refused, target, "jump", "the jump hosts form a circle: \(circle)",
+            "end the chain at a host that needs none")
         ]
-      } ?? []
+      }
+      var chain = [target.name]
+      while chain.count <= Target.jumpLimit + 1, let before = next[chain[chain.count - 1]]?.first {
+        // A circle that it leads into is said of those that are in it.
+        if chain.contains(before) { return [] }
+        chain.append(before)
+      }
+      guard chain.count > Target.jumpLimit + 1 else { return [] }
+      return [problem(.refused, target, "jump", "there are more than \(Target.jumpLimit) jump hosts in a row", nil)]
     }
   }
 
