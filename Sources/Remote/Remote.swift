@@ -120,10 +120,13 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
   package var mac: String
   package var authentication: String
   package var latency_ms: Double
+  /// What carries the connection: `libssh2`, or `ssh` for the system's own client.
+  package var transport: String
 
   package init(
     address: String = "", serverBanner: String = "", hostKeyType: String = "", hostKeyFingerprint: String = "",
-    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "", latency_ms: Double = 0
+    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "",
+    latency_ms: Double = 0, transport: String = ""
   ) {
     self.address = address
     self.serverBanner = serverBanner
@@ -134,5 +137,6 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
     self.mac = mac
     self.authentication = authentication
     self.latency_ms = latency_ms
+    self.transport = transport
   }
 }

@@ -19,22 +19,29 @@ struct Connectors: Sendable {
     if let reason = Self.unsupported(target) {
       return RefusingConnector(error: RemoteError(.noCredential, phase: .connect, reason))
     }
-    return SSHConnector(
-      host: target.host, port: target.port, user: target.user ?? configuration.user,
-      credentials: credentials(target),
-      hostKeys: HostKeyPolicy(
-        mode: configuration.hostKeyPolicy == .strict ? .strict : .accept_new, knownHosts: configuration.knownHosts,
-        pin: target.hostKeyPin, target: target.name, pool: pool),
+    let (user, credentials) = (target.user ?? configuration.user, credentials(target))
+    let hostKeys = HostKeyPolicy(
+      mode: configuration.hostKeyPolicy == .strict ? .strict : .accept_new, knownHosts: configuration.knownHosts,
+      pin: target.hostKeyPin, target: target.name, pool: pool)
+    let library = SSHConnector(
+      host: target.host, port: target.port, user: user, credentials: credentials, hostKeys: hostKeys,
       channels: target.channels, group: group, metrics: metrics, logger: logger)
+    let client = SystemSSHConnector(
+      host: target.host, port: target.port, user: user, credentials: credentials,
+      certificateFile: target.certificateFile, configurationFile: target.sshConfig, hostKeys: hostKeys,
+      channels: target.channels, group: group, metrics: metrics, logger: logger)
+    switch target.transport {
+    case .libssh2: return library
+    case .ssh: return client
+    case nil where target.certificateFile != nil || target.sshConfig != nil: return client
+    case nil: return AutomaticConnector(first: library, second: client, logger: logger)
+    }
   }
 
   /// What a document may ask for and this version cannot do yet.
   static func unsupported(_ target: Target) -> String? {
     if target.jump != nil {
       return "jump hosts are not available in this version: give the target an address of its own"
-    }
-    if target.certificateFile != nil {
-      return "certificates are not available in this version: use identity_file or agent alone"
     }
     return nil
   }

@@ -100,7 +100,7 @@ actor ServiceOperations: Operations {
       try leading("connecting")
       let facts = try await parts.aggregator.remote(of: target).facts
       fields["connection"] = [
-        "address": .string(facts.address), "server": .string(facts.serverBanner),
+        "transport": .string(facts.transport), "address": .string(facts.address), "server": .string(facts.serverBanner),
         "host_key": .string("\(facts.hostKeyType) \(facts.hostKeyFingerprint)"),
         "key_exchange": .string(facts.keyExchange), "cipher": .string(facts.cipher), "mac": .string(facts.mac),
         "authentication": .string(facts.authentication), "latency_ms": .double(facts.latency_ms),
