@@ -81,7 +81,7 @@ extension EndToEnd {
   @Test("Hosts become documents that the program takes, with what only ssh can do left to it")
   func documents() async throws {
     let file = try config()
-    let done = try await program.run(["import", "ssh-config", file])
+    let done = try await program.run(["import", "ssh-config", file], usesConfiguration: false)
     #expect(done.status == 0, "\(done.errorText)")
     let read = DocumentText(Array(done.text.utf8), file: "printed")
     #expect(read.problems == [])
@@ -112,10 +112,12 @@ extension EndToEnd {
   @Test("Only the hosts that are asked for are taken, and a file without hosts or no file is said to be so")
   func patterns() async throws {
     let file = try config()
-    let done = try await program.run(["import", "ssh-config", file, "--host", "web-*", "--host", "f?r"])
+    let done = try await program.run(
+      ["import", "ssh-config", file, "--host", "web-*", "--host", "f?r"], usesConfiguration: false)
     let read = DocumentText(Array(done.text.utf8), file: "printed")
     #expect(read.parts.map { $0.value["target"] } == ["web-1", "web-2", "far"])
-    #expect(try await program.run(["import", "ssh-config", file, "--host", "nobody"]).status == 3)
-    #expect(try await program.run(["import", "ssh-config", "/nowhere/config"]).status == 3)
+    #expect(
+      try await program.run(["import", "ssh-config", file, "--host", "nobody"], usesConfiguration: false).status == 3)
+    #expect(try await program.run(["import", "ssh-config", "/nowhere/config"], usesConfiguration: false).status == 3)
   }
 }

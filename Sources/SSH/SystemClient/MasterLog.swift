@@ -80,7 +80,7 @@ struct MasterLog {
     }
     if text.hasPrefix("Connection established.") { return [.phase(.banner)] }
     if text.hasPrefix("Remote protocol version ") {
-      facts.serverBanner = "SSH-2.0-" + words.dropFirst(6).joined(separator: " ")
+      facts.serverBanner = "SSH-2.0-" + words.dropFirst(7).joined(separator: " ")
       return [.phase(.key_exchange)]
     }
     if text.hasPrefix("kex: algorithm: ") { facts.keyExchange = after("algorithm:") ?? "" }

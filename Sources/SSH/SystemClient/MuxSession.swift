@@ -14,6 +14,8 @@ final class MuxSession: @unchecked Sendable {
 
   /// What the master says.
   enum Message: Equatable {
+    /// It serves.
+    case hello
     case opened
     case refused(String)
     case exited(Int32)
@@ -42,6 +44,8 @@ final class MuxSession: @unchecked Sendable {
   /// Given up, and not ended by the server in time.
   var isZombie = false
   var status: Int32?
+  /// The master is asked whether it still serves, because it ended this session without a status.
+  private(set) var isAsking = false
   /// Nil once the caller has its answer.
   var completion: ((Result<CommandResult, RemoteError>) -> Void)?
 
@@ -138,6 +142,20 @@ final class MuxSession: @unchecked Sendable {
     return -1
   }
 
+  /// Connects anew, only to hear whether the master still serves: it then says hello.
+  /// - Returns: false when it does not, for sure.
+  func askWhetherAlive(
+    at path: String, on loop: EventLoop, onStop: @escaping () -> Void, onEvent: @escaping () -> Void
+  ) -> Bool {
+    isAsking = true
+    let socket = Self.connected(to: path)
+    guard socket >= 0 else { return false }
+    control = DescriptorWatch(socket, on: loop, onStop: onStop) { _ in onEvent() }
+    // Twelve bytes into an empty buffer.
+    let hello = WireWriter.string(Self.number(Kind.hello) + Self.number(4))
+    return control != nil && Glibc.send(socket, hello, hello.count, Int32(MSG_NOSIGNAL)) == hello.count
+  }
+
   // MARK: the protocol
 
   private enum Kind {
@@ -232,7 +250,7 @@ final class MuxSession: @unchecked Sendable {
     guard packet.count >= 8 else { return .nonsense }
     let second = number(packet.dropFirst(4))
     switch number(packet) {
-    case Kind.hello: return second == 4 ? nil : .nonsense
+    case Kind.hello: return second == 4 ? .hello : .nonsense
     case Kind.sessionOpened: return .opened
     case Kind.exitMessage:
       guard packet.count >= 12 else { return .nonsense }

@@ -143,6 +143,11 @@ extension SystemConnection {
     if session.stage == .opening, !session.send() { session.closeControl() }
     for message in session.messages() {
       switch message {
+      case .hello:
+        guard session.isAsking else { continue }
+        answer(session, .success(session.result(isTruncated: false)))
+        free(session)
+        return pump()
       case .opened where session.stage == .opening:
         loop.cancel(session.stageTimer)
         session.isOpen = true
@@ -188,16 +193,12 @@ extension SystemConnection {
       answer(session, .failure(RemoteError(.refusedByPolicy, phase: .channel, "The server refuses to run a command.")))
       return free(session)
     }
-    // Ended by a signal, of which the master tells nothing; or the master itself is ending, which its socket shows.
-    let probe = MuxSession(line: [], isRead: true, input: [], deadline: .zero, outputLimit: 0, errorLimit: 0) { _ in }
-    let isAlive = folder.map { probe.connect(to: $0.socket, on: loop, onStop: {}, onEvent: {}) == 0 } ?? false
-    probe.finish()
-    if isAlive {
-      answer(session, .success(session.result(isTruncated: false)))
-      free(session)
-    } else {
-      masterFails()
-    }
+    // Ended by a signal, of which the master tells nothing; or the master itself is ending. Only one that lives says hello.
+    guard !session.isAsking, let folder,
+      session.askWhetherAlive(
+        at: folder.socket, on: loop, onStop: { [self] in assumeIsolated { $0.end(nil) } },
+        onEvent: { [self] in assumeIsolated { $0.advance(session) } })
+    else { return masterFails() }
   }
 
   /// The master no longer serves: its end, which says why, is awaited for a moment.
