@@ -41,7 +41,13 @@ extension EndToEnd {
         try await scene.apply(scene.target(more: "transport: ssh"), Scene.vitals)
         try await scene.service.start()
         _ = try await scene.service.eventually("a sample") { try await scene.service.history("box", "Vitals.RAM").last }
-        #expect(clients(scene.ssh.port).count == 1)
+        let client = try #require(clients(scene.ssh.port).first)
+        let line = try #require(FileManager.default.contents(atPath: "/proc/\(client)/cmdline"))
+        let option = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+          .first { $0.hasPrefix("ControlPath=") }
+        let folder = try #require(option).dropFirst("ControlPath=".count).dropLast("/master".count)
+        // Nobody is left to take the folder away.
+        defer { try? FileManager.default.removeItem(atPath: String(folder)) }
         try await scene.service.kill()
         _ = try await scene.service.eventually("the end of ssh") { clients(scene.ssh.port).isEmpty ? true : nil }
       }
