@@ -32,7 +32,7 @@ final class ChildProcess: @unchecked Sendable {
   ///   - environment: all of it; nothing is inherited, and no descriptor but the three.
   ///   - onErrors: gets what it writes to stderr.
   ///   - onEnd: called once, with its wait status, when it has ended and was waited for.
-  /// - Throws: `.noCredential` never; `.unreachable` in phase `.connect` when it cannot be started.
+  /// - Throws: `.unreachable` in phase `.connect` when it cannot be started.
   init(
     _ arguments: [String], environment: [String: String], on loop: EventLoop,
     onErrors: @escaping (UnsafeRawBufferPointer) -> Void, onEnd: @escaping (Int32) -> Void
