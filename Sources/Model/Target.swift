@@ -13,7 +13,12 @@ package struct Target: Sendable, Hashable {
   /// argv whose output is the password.
   package var passwordCommand: [String]?
   package var usesAgent: Bool
+  /// An OpenSSH certificate of the key.
   package var certificateFile: String?
+  /// What carries the connection; `nil`: chosen by what the server can do.
+  package var transport: Transport?
+  /// An ssh_config file that the `ssh` program is to read.
+  package var sshConfig: String?
   /// `SHA256:…`: the only host key that is accepted, when given.
   package var hostKeyPin: String?
   /// The name of the target to connect through.
@@ -27,10 +32,19 @@ package struct Target: Sendable, Hashable {
   /// Most jump hosts in a row.
   package static let jumpLimit = 8
 
+  /// The raw values are what documents say.
+  package enum Transport: String, Sendable, Hashable, Codable, CaseIterable {
+    /// The library, in this process.
+    case libssh2
+    /// The system's program.
+    case ssh
+  }
+
   package init(
     id: String, name: String, host: String, port: Int = 22, user: String? = nil, identityFile: String? = nil,
     passwordFile: String? = nil, passwordCommand: [String]? = nil, usesAgent: Bool = false,
-    certificateFile: String? = nil, hostKeyPin: String? = nil, jump: String? = nil, parents: [String] = [],
+    certificateFile: String? = nil, transport: Transport? = nil, sshConfig: String? = nil, hostKeyPin: String? = nil,
+    jump: String? = nil, parents: [String] = [],
     channels: Int = 4, labels: [String: String] = [:], isEnabled: Bool = true
   ) {
     self.id = id
@@ -43,6 +57,8 @@ package struct Target: Sendable, Hashable {
     self.passwordCommand = passwordCommand
     self.usesAgent = usesAgent
     self.certificateFile = certificateFile
+    self.transport = transport
+    self.sshConfig = sshConfig
     self.hostKeyPin = hostKeyPin
     self.jump = jump
     self.parents = parents

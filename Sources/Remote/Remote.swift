@@ -124,11 +124,13 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
   package var latency_ms: Double
   /// What answers questions for files there: perl, awk, bash, sh or gate; empty: a script each time, or none asked yet.
   package var reader: String
+  /// What carries the connection: `libssh2`, or `ssh` for the system's own client.
+  package var transport: String
 
   package init(
     address: String = "", serverBanner: String = "", hostKeyType: String = "", hostKeyFingerprint: String = "",
-    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "", latency_ms: Double = 0,
-    jump: String = "", reader: String = ""
+    keyExchange: String = "", cipher: String = "", mac: String = "", authentication: String = "",
+    latency_ms: Double = 0, jump: String = "", reader: String = "", transport: String = ""
   ) {
     self.address = address
     self.jump = jump
@@ -141,5 +143,6 @@ package struct ConnectionFacts: Sendable, Hashable, Codable {
     self.authentication = authentication
     self.latency_ms = latency_ms
     self.reader = reader
+    self.transport = transport
   }
 }

@@ -44,7 +44,7 @@ package actor Connection: Remote {
   var descriptor: Int32 = -1
   var session: OpaquePointer?
   var context: UnsafeMutablePointer<SocketContext>?
-  var known = ConnectionFacts()
+  var known = ConnectionFacts(transport: "libssh2")
   var lastID: UInt64 = 0
 
   // While it is being made.

@@ -67,6 +67,8 @@ struct WireReader {
 
   var isAtEnd: Bool { rest.isEmpty }
 
+  mutating func skip(_ count: Int) { rest = rest.dropFirst(count) }
+
   /// - Returns: `nil` when the blob ends too early.
   mutating func string() -> ArraySlice<UInt8>? {
     guard rest.count >= 4 else { return nil }

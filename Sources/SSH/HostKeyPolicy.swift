@@ -26,6 +26,7 @@ package struct HostKeyPolicy: Sendable {
   let report: @Sendable (KnownHosts.Problem) -> Void
   /// Set for a mere look at the key: told of it, and then every key is refused.
   private var look: (@Sendable (HostKey) -> Void)?
+  var isLook: Bool { look != nil }
 
   /// - Parameters:
   ///   - knownHosts: paths of known_hosts files, `~` already expanded. Missing and unreadable ones are skipped. New

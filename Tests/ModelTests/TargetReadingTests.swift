@@ -11,6 +11,7 @@ internal import Testing
         [
           "target": "web-1", "host": "192.0.2.10", "port": 2222, "user": "monitor", "identity_file": "/k",
           "password_command": ["/bin/pass", "web-1"], "agent": true, "certificate_file": "/c",
+          "transport": "ssh", "ssh_config": "/s",
           "host_key": .string(pin + "="),
           "jump": "bastion", "parents": ["switch-3"], "channels": 1, "labels": ["role": "web", "empty": ""],
           "enabled": false,
@@ -20,10 +21,14 @@ internal import Testing
       reading.value
         == Target(
           id: "web-1", name: "web-1", host: "192.0.2.10", port: 2222, user: "monitor", identityFile: "/k",
-          passwordCommand: ["/bin/pass", "web-1"], usesAgent: true, certificateFile: "/c", hostKeyPin: pin,
+          passwordCommand: ["/bin/pass", "web-1"], usesAgent: true, certificateFile: "/c", transport: .ssh,
+          sshConfig: "/s", hostKeyPin: pin,
           jump: "bastion",
           parents: ["switch-3"], channels: 1, labels: ["role": "web", "empty": ""], isEnabled: false))
-    #expect(reading.problems == [])
+    #expect(
+      lines(reading.problems) == [
+        "~certificate_file: the ssh program cannot be given a password (use a key or agent: true; or transport: libssh2)"
+      ])
   }
 
   @Test("A name alone is enough and is the host")
@@ -78,6 +83,15 @@ internal import Testing
       ["target": "a", "host_key": "MD5:12:34"],
       "host_key: not a SHA256 fingerprint (SHA256: and 43 characters, as ssh-keygen -lf or syscrap trust list prints it)"
     ),
+    .init(
+      ["target": "a", "transport": "openssh"],
+      "transport: expected one of libssh2, ssh, found the text \"openssh\""),
+    .init(
+      ["target": "a", "transport": "libssh2", "certificate_file": "/c"],
+      "transport: libssh2 cannot act upon certificate_file (write transport: ssh, or leave it out)"),
+    .init(
+      ["target": "a", "transport": "libssh2", "ssh_config": "/c"],
+      "transport: libssh2 cannot act upon ssh_config (write transport: ssh, or leave it out)"),
     .init(["target": "a", "jump": "a"], "jump: the target is its own jump host"),
     .init(["target": "a", "parents": ["b", "a"]], "parents[1]: the target is its own parent"),
     .init(
@@ -88,7 +102,7 @@ internal import Testing
     .init(["target": "a", "user": "a\nb"], "user: the text holds a control character or a line break"),
     .init(
       ["target": "a", "port": true, "agent": 1, "nonsense": 1, "user": ""],
-      "nonsense: unknown field \"nonsense\" (known: _id, agent, certificate_file, channels, detected_specs, enabled, host, host_key, identity_file, jump, kind, labels, parents, password_command, password_file, port, target, updated, user)",
+      "nonsense: unknown field \"nonsense\" (known: _id, agent, certificate_file, channels, detected_specs, enabled, host, host_key, identity_file, jump, kind, labels, parents, password_command, password_file, port, ssh_config, target, transport, updated, user)",
       "port: expected a whole number from 1 to 65535, found true (for example 22)",
       "user: the text is empty (for example monitor)",
       "agent: expected true or false, found the number 1 (write true or false)"),

@@ -100,7 +100,7 @@ extension Target {
     let parts: [String?] = [
       host, String(port), user, identityFile, passwordFile,
       passwordCommand.map { Value.array($0.map(Value.string)).json() },
-      usesAgent ? "agent" : nil, certificateFile, hostKeyPin, jump,
+      usesAgent ? "agent" : nil, certificateFile, hostKeyPin, jump, transport?.rawValue, sshConfig,
     ]
     return Value.array(parts.map { $0.map(Value.string) ?? .null }).json()
   }

@@ -20,7 +20,15 @@ struct Connectors: Sendable {
 
   func connector(for target: Target) -> any Connector {
     do throws(RemoteError) {
-      return try connector(for: target, behind: [])
+      let library = try library(for: target, behind: [])
+      // Behind a jump host there is the library only.
+      if target.jump != nil || target.transport == .libssh2 { return library }
+      let client = SystemSSHConnector(
+        host: library.endpoint.host, port: library.endpoint.port, user: library.endpoint.user,
+        credentials: library.credentials, certificateFile: target.certificateFile, configurationFile: target.sshConfig,
+        hostKeys: library.hostKeys, channels: target.channels, group: group, metrics: metrics, logger: logger)
+      if Self.needsSystemClient(target) { return client }
+      return AutomaticConnector(first: library, second: client, logger: logger)
     } catch {
       return RefusingConnector(error: error)
     }
@@ -41,7 +49,13 @@ struct Connectors: Sendable {
 
   /// - Parameter behind: the names of those that are reached through this target, the last first.
   /// - Throws: why there can be no connection, whoever is asked.
-  private func connector(for target: Target, behind: [String]) throws(RemoteError) -> SSHConnector {
+  private func library(for target: Target, behind: [String]) throws(RemoteError) -> SSHConnector {
+    if !behind.isEmpty, Self.needsSystemClient(target) {
+      throw RemoteError(
+        .noCredential, phase: .connect,
+        "the jump host \(target.name) is reached by the system's ssh, which cannot carry others: "
+          + "put ProxyJump into an ssh_config file instead")
+    }
     if let reason = Self.unsupported(target) {
       let whose = behind.isEmpty ? "" : "the jump host \(target.name): "
       throw RemoteError(.noCredential, phase: .connect, whose + reason)
@@ -64,23 +78,29 @@ struct Connectors: Sendable {
           .noCredential, phase: .connect,
           "the jump host \(name) of \(target.name) is no target, or its document is refused: see syscrap get problems")
       }
-      jump = JumpHost(name: name, key: "\(name) \(digest(host))", connector: try connector(for: host, behind: chain))
+      jump = JumpHost(name: name, key: "\(name) \(digest(host))", connector: try library(for: host, behind: chain))
     }
     return SSHConnector(
       host: target.host, port: target.port, user: target.user ?? configuration.user,
-      credentials: credentials(target),
-      hostKeys: HostKeyPolicy(
-        mode: configuration.hostKeyPolicy == .strict ? .strict : .accept_new, knownHosts: configuration.knownHosts,
-        pin: target.hostKeyPin, target: target.name, pool: pool),
-      channels: target.channels, jump: jump, group: group, metrics: metrics, logger: logger)
+      credentials: credentials(target), hostKeys: hostKeys(target), channels: target.channels, jump: jump, group: group,
+      metrics: metrics, logger: logger)
   }
 
   /// What a document may ask for and this version cannot do yet.
   static func unsupported(_ target: Target) -> String? {
-    if target.certificateFile != nil {
-      return "certificates are not available in this version: use identity_file or agent alone"
-    }
-    return nil
+    guard target.jump != nil, needsSystemClient(target) else { return nil }
+    return "jump goes over libssh2, which transport: ssh, certificate_file and ssh_config do not use: "
+      + "put ProxyJump into the ssh_config file instead"
+  }
+
+  private static func needsSystemClient(_ target: Target) -> Bool {
+    target.transport == .ssh || target.certificateFile != nil || target.sshConfig != nil
+  }
+
+  private func hostKeys(_ target: Target) -> HostKeyPolicy {
+    HostKeyPolicy(
+      mode: configuration.hostKeyPolicy == .strict ? .strict : .accept_new, knownHosts: configuration.knownHosts,
+      pin: target.hostKeyPin, target: target.name, pool: pool)
   }
 
   /// What the target's document names, else the configuration's keys.

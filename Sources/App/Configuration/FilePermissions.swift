@@ -42,17 +42,19 @@ package enum FilePermissions {
   /// Of the secrets that documents name.
   package static func of(_ documents: [Document]) -> [Problem] {
     documents.flatMap { document in
-      (DocumentPaths.fields[document.kind] ?? []).filter { $0 != "ca_file" && $0 != "certificate_file" }
-        .flatMap { name -> [Problem] in
-          guard let path = document.fields[name]?.text, path.hasPrefix("/") else { return [] }
-          return secret(path, name, mustExist: true).map { problem in
-            var named = problem
-            named.kind = document.kind.rawValue
-            named.id = document.id
-            named.file = nil
-            return named
-          }
+      (DocumentPaths.fields[document.kind] ?? []).filter {
+        !["ca_file", "certificate_file", "ssh_config"].contains($0)
+      }
+      .flatMap { name -> [Problem] in
+        guard let path = document.fields[name]?.text, path.hasPrefix("/") else { return [] }
+        return secret(path, name, mustExist: true).map { problem in
+          var named = problem
+          named.kind = document.kind.rawValue
+          named.id = document.id
+          named.file = nil
+          return named
         }
+      }
     }
   }
 

@@ -57,7 +57,9 @@ package enum DoctorDesk {
     guard parts.count >= 2, (parts[0], parts[1]) >= (1, 11) else {
       return Finding(
         "libssh2", .warning, "\(version): no RSA-SHA2 keys, no AEAD ciphers, no encrypt-then-MAC",
-        remedy: "use ed25519 or ECDSA keys; servers hardened to AEAD or ETM only cannot be reached with this version")
+        remedy: SystemClient.standard.program == nil
+          ? "use ed25519 or ECDSA keys; for servers hardened to AEAD or ETM only install openssh-client"
+          : "nothing: the system's ssh is used for what needs them")
     }
     return Finding("libssh2", .good, version)
   }
@@ -223,7 +225,8 @@ package enum DoctorDesk {
       return Finding(
         area, .good,
         "\(facts.serverBanner), \(facts.hostKeyType), \(facts.keyExchange), \(facts.cipher), \(facts.mac), "
-          + "logged in by \(facts.authentication)" + (facts.jump.isEmpty ? "" : ", through \(facts.jump)"))
+          + "logged in by \(facts.authentication), transport \(facts.transport)"
+          + (facts.jump.isEmpty ? "" : ", through \(facts.jump)"))
     } catch {
       return Finding(area, .bad, error.description)
     }

@@ -69,7 +69,7 @@ package struct DocumentChecks: Sendable {
         problems.append(
           Problem(
             .warning, kind: document.kind.rawValue, id: document.id,
-            path: "certificate_file", reason: reason))
+            path: "jump", reason: reason))
       }
       return Outcome(isUsable: reading.value != nil, problems: problems)
     case .aggregation_options:

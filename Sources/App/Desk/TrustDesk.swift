@@ -40,9 +40,14 @@ package struct TrustDesk: Sendable {
     store = TrustStore(
       knownHosts: known,
       scan: TrustStore.scan(knownHosts: known) { policy, host, port in
-        SSHConnector(
-          host: host, port: port, user: user, credentials: [], hostKeys: policy, group: group, metrics: SSHMetrics(),
-          logger: Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() })
+        let logger = Logger(label: "syscrap") { _ in SwiftLogNoOpLogHandler() }
+        return AutomaticConnector(
+          first: SSHConnector(
+            host: host, port: port, user: user, credentials: [], hostKeys: policy, group: group,
+            metrics: SSHMetrics(), logger: logger),
+          second: SystemSSHConnector(
+            host: host, port: port, user: user, credentials: [], hostKeys: policy, group: group,
+            metrics: SSHMetrics(), logger: logger), logger: logger)
       })
   }
 

@@ -32,7 +32,7 @@ package struct PathBase: Sendable, Hashable {
 /// The fields of documents that hold paths on this machine. Paths of metrics are the target's and stay as they are.
 package enum DocumentPaths {
   package static let fields: [DocumentKind: [String]] = [
-    .targets: ["identity_file", "password_file", "certificate_file"],
+    .targets: ["identity_file", "password_file", "certificate_file", "ssh_config"],
     .notification_options: [
       "password_file", "ca_file", "webhook_url_file", "token_file", "headers_file", "secret_file",
     ],

@@ -100,11 +100,12 @@ actor ServiceOperations: Operations {
       try leading("connecting")
       let facts = try await parts.aggregator.remote(of: target).facts
       var connection: [String: Value] = [
-        "address": .string(facts.address), "server": .string(facts.serverBanner),
+        "transport": .string(facts.transport), "address": .string(facts.address), "server": .string(facts.serverBanner),
         "host_key": .string("\(facts.hostKeyType) \(facts.hostKeyFingerprint)"),
         "key_exchange": .string(facts.keyExchange), "cipher": .string(facts.cipher), "mac": .string(facts.mac),
         "authentication": .string(facts.authentication), "latency_ms": .double(facts.latency_ms),
       ]
+      if !facts.reader.isEmpty { connection["reader"] = .string(facts.reader) }
       if !facts.jump.isEmpty { connection["jump"] = .string(facts.jump) }
       fields["connection"] = .object(connection)
     } catch {

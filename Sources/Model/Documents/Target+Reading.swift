@@ -1,7 +1,7 @@
 extension Target {
   private static let names: Set<String> = Document.commonFields.union([
     "host", "port", "user", "identity_file", "password_file", "password_command", "agent", "certificate_file",
-    "host_key", "jump", "parents", "channels", "detected_specs",
+    "transport", "ssh_config", "host_key", "jump", "parents", "channels", "detected_specs",
   ])
 
   /// Reads a document of `targets`; references to other targets are checked by ``DocumentSet/check()``.
@@ -35,6 +35,9 @@ extension Target {
     target.passwordCommand = reader.arguments("password_command")
     target.usesAgent = reader.flag("agent") ?? false
     target.certificateFile = reader.text("certificate_file")
+    target.transport = reader.choice("transport", Target.Transport.self)
+    target.sshConfig = reader.text("ssh_config")
+    checkTransport(target, problems)
     target.hostKeyPin = pin(reader)
     target.jump = jump
     target.parents = parents
@@ -46,6 +49,21 @@ extension Target {
       problems.warn("detected_specs", "expected a map, found \(FieldReader.found(specs, ""))", hint: "it is rewritten")
     }
     return problems.reading(target)
+  }
+
+  /// What only one of the two transports can do.
+  private static func checkTransport(_ target: Target, _ problems: ProblemList) {
+    let needsClient = target.certificateFile != nil ? "certificate_file" : target.sshConfig != nil ? "ssh_config" : nil
+    if let needsClient, target.transport == .libssh2 {
+      problems.refuse(
+        "transport", "libssh2 cannot act upon \(needsClient)", hint: "write transport: ssh, or leave it out")
+    }
+    let hasPassword = target.passwordFile != nil || target.passwordCommand != nil
+    if hasPassword, target.transport == .ssh || needsClient != nil {
+      problems.warn(
+        needsClient ?? "transport", "the ssh program cannot be given a password",
+        hint: "use a key or agent: true; or transport: libssh2")
+    }
   }
 
   private static func name(_ reader: FieldReader) -> String? {

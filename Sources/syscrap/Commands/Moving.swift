@@ -41,7 +41,62 @@ struct ExportCommand: AsyncParsableCommand {
 
 struct ImportCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "import", abstract: "Put into the store what 'syscrap export' wrote.",
+    commandName: "import", abstract: "Put into the store what 'syscrap export' wrote; or make documents from a file.",
+    subcommands: [ImportStore.self, ImportSSHConfig.self], defaultSubcommand: ImportStore.self)
+}
+
+struct ImportSSHConfig: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ssh-config", abstract: "Print documents of targets for the hosts of an ssh_config file.",
+    discussion: """
+      Nothing is stored: look at them, then give them to 'syscrap apply'. Names with wildcards are left out. What \
+      'Match exec' in the file names is run, as by ssh itself.
+      """)
+  @Argument(help: "The file.") var file: String = "~/.ssh/config"
+  @Option(
+    name: .long, help: ArgumentHelp("Only names like this, '*' and '?' allowed; may be repeated.", valueName: "pattern")
+  )
+  var host: [String] = []
+
+  func run() async throws {
+    let home = NSHomeDirectory()
+    let expanded = file.hasPrefix("~/") ? home + file.dropFirst() : file
+    let path = URL(fileURLWithPath: expanded).path
+    guard let data = FileManager.default.contents(atPath: path), data.count <= 8 << 20 else {
+      throw Ending(Exit.notFound, "\(path) cannot be read")
+    }
+    let patterns = host
+    let result = await withCheckedContinuation { continuation in
+      // The client is waited for, which does not belong into the pool of tasks.
+      DispatchQueue.global().async {
+        let reader = SSHConfigImport(path: path, home: home) { try Self.resolve($0, path) }
+        continuation.resume(returning: reader.read(String(decoding: data, as: UTF8.self), patterns: patterns))
+      }
+    }
+    for remark in result.remarks { Print.message(Terminal.safe(remark)) }
+    guard !result.documents.isEmpty else { throw Ending(Exit.notFound, "no host was found in \(path)") }
+    Print.result(DocumentEncoder().yaml(result.documents).trimmingCharacters(in: .newlines))
+  }
+
+  private static func resolve(_ name: String, _ path: String) throws -> String {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/ssh")
+    process.arguments = ["-G", "-F", path, "--", name]
+    process.standardInput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    let output = Pipe()
+    process.standardOutput = output
+    try process.run()
+    let data = output.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    guard process.terminationStatus == 0 else { throw SSHConfigImport.Failure("ssh -G does not take it") }
+    return String(decoding: data, as: UTF8.self)
+  }
+}
+
+struct ImportStore: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "store", abstract: "Put into the store what 'syscrap export' wrote.",
     discussion: """
       The whole file is looked at first: unless it is whole and every line is right, nothing is put in. What the store \
       has already stays as it is, so that doing it again changes nothing. Deliveries that were under way are due again.
