@@ -216,7 +216,7 @@ extension Connection {
       loop.cancel(exec.stageTimer)
       exec.channel = channel
       exec.stage = .starting
-      metrics.channelOpened()
+      metrics.channelOpened(waited: EventLoop.now() &- exec.queuedAt)
       if exec.isAnswered { beginClose(exec) }
       return true
     }
@@ -295,6 +295,7 @@ extension Connection {
       return true
     }
     exec.stage = .running
+    metrics.commandStarted()
     return true
   }
 

@@ -9,6 +9,7 @@ extension Connection {
     guard state == .new else { throw goneError }
     state = .establishing
     let started = EventLoop.now()
+    metrics.attemptBegan()
     do {
       let addresses = try await resolve()
       try await connect(addresses)

@@ -32,7 +32,7 @@ package actor Connection: Remote {
   let credentials: [Credential]
   let hostKeys: HostKeyPolicy
   let configuration: SSHConfiguration
-  let metrics: SSHMetrics
+  let metrics: ConnectionMetrics
   let logger: Logger
 
   var state = State.new
@@ -79,7 +79,7 @@ package actor Connection: Remote {
 
   init(
     loop: EventLoop, group: EventLoopGroup, endpoint: Endpoint, credentials: [Credential], hostKeys: HostKeyPolicy,
-    channels: Int, configuration: SSHConfiguration, metrics: SSHMetrics, logger: Logger
+    channels: Int, configuration: SSHConfiguration, metrics: ConnectionMetrics, logger: Logger
   ) {
     self.loop = loop
     self.group = group

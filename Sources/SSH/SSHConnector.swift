@@ -1,4 +1,5 @@
 package import Logging
+package import Model
 package import Remote
 
 /// Makes SSH connections to one target.
@@ -12,14 +13,17 @@ package struct SSHConnector: Connector {
   package var configuration: SSHConfiguration
   private let group: EventLoopGroup
   private let metrics: SSHMetrics
+  private let touch: (any TouchAccount)?
   private let logger: Logger
 
   /// - Parameters:
   ///   - group: shared by all connectors of the process.
   ///   - metrics: shared by all connectors of the process.
+  ///   - touch: where what is done to this target is counted.
   package init(
     host: String, port: Int = 22, user: String, credentials: [Credential], hostKeys: HostKeyPolicy, channels: Int = 4,
-    configuration: SSHConfiguration = SSHConfiguration(), group: EventLoopGroup, metrics: SSHMetrics, logger: Logger
+    configuration: SSHConfiguration = SSHConfiguration(), group: EventLoopGroup, metrics: SSHMetrics,
+    touch: (any TouchAccount)? = nil, logger: Logger
   ) {
     endpoint = Connection.Endpoint(host: host, port: port, user: user)
     self.credentials = credentials
@@ -28,6 +32,7 @@ package struct SSHConnector: Connector {
     self.configuration = configuration
     self.group = group
     self.metrics = metrics
+    self.touch = touch
     self.logger = logger
   }
 
@@ -43,7 +48,7 @@ package struct SSHConnector: Connector {
     let loop = group.loop()
     let connection = Connection(
       loop: loop, group: group, endpoint: endpoint, credentials: credentials, hostKeys: hostKeys, channels: channels,
-      configuration: configuration, metrics: metrics, logger: logger)
+      configuration: configuration, metrics: ConnectionMetrics(metrics, touch: touch), logger: logger)
     let result: Result<Void, RemoteError> = await withTaskCancellationHandler {
       do throws(RemoteError) {
         try await connection.establish()

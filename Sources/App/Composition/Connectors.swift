@@ -12,6 +12,8 @@ struct Connectors: Sendable {
   let group: EventLoopGroup
   let metrics: SSHMetrics
   let logger: Logger
+  /// Where what touches each target is counted.
+  var touch = TouchLedger()
   /// Where known_hosts files are read; nil: the system's queue.
   let pool: BlockingPool?
 
@@ -25,7 +27,7 @@ struct Connectors: Sendable {
       hostKeys: HostKeyPolicy(
         mode: configuration.hostKeyPolicy == .strict ? .strict : .accept_new, knownHosts: configuration.knownHosts,
         pin: target.hostKeyPin, target: target.name, pool: pool),
-      channels: target.channels, group: group, metrics: metrics, logger: logger)
+      channels: target.channels, group: group, metrics: metrics, touch: touch.account(of: target.name), logger: logger)
   }
 
   /// What a document may ask for and this version cannot do yet.

@@ -138,6 +138,7 @@ struct Plantation {
           target: target, plan: snapshot.plans[target.name] ?? AggregationPlan(),
           known: parts.facts[target.name] ?? snapshot.specs[target.name].map { HostFacts($0) })
       }
+      parts.touch.keep(only: Set(snapshot.targets.keys))
       return await parts.aggregator.children(for: wanted)
     }
   }
