@@ -28,9 +28,9 @@ struct TouchTests {
     // Two channels were open when the minute began.
     (second.mostChannels, second.commands, second.polls, second.received) = (2, 2, 1, 10)
     (second.shed, second.stretched) = (1, 1)
-    #expect(meter.minute(at: .seconds(119)) == TouchMinute(number: 1, use: second, previous: first, hasReader: true))
-    #expect(meter.hour(at: .seconds(119)) == first + second)
-    #expect(meter.hour(at: .seconds(119)).bytes == 1110)
+    #expect(Self.minute(&meter, .seconds(119)) == TouchMinute(number: 1, use: second, previous: first, hasReader: true))
+    #expect(Self.hour(&meter, .seconds(119)) == first + second)
+    #expect(Self.hour(&meter, .seconds(119)).bytes == 1110)
     #expect(meter.channels == 1)
     // 30 ms for the login, 5 for each command, 0.3 for the poll.
     #expect(first.cpu == .milliseconds(35))
@@ -42,17 +42,17 @@ struct TouchTests {
     var meter = TouchMeter()
     meter.note(.command, at: .seconds(30))
     for minute in 1...59 { meter.note(.command, at: .seconds(minute * 60)) }
-    #expect(meter.hour(at: .seconds(3599)).commands == 60)
-    #expect(meter.hour(at: .seconds(3600)).commands == 59)
-    #expect(meter.hour(at: .seconds(3660)).commands == 58)
+    #expect(Self.hour(&meter, .seconds(3599)).commands == 60)
+    #expect(Self.hour(&meter, .seconds(3600)).commands == 59)
+    #expect(Self.hour(&meter, .seconds(3660)).commands == 58)
     // Back in time: it counts for the newest minute.
     meter.note(.command, at: .seconds(10))
-    #expect(meter.minute(at: .seconds(10)).use.commands == 1)
-    #expect(meter.hour(at: .seconds(1_000_000)) == TouchUse())
+    #expect(Self.minute(&meter, .seconds(10)).use.commands == 1)
+    #expect(Self.hour(&meter, .seconds(1_000_000)) == TouchUse())
     meter.note(.command, at: .seconds(1_000_000))
-    #expect(meter.hour(at: .seconds(1_000_000)).commands == 1)
-    #expect(meter.minute(at: .seconds(1_000_060)).previous.commands == 1)
-    #expect(meter.minute(at: .seconds(1_000_060)).use.commands == 0)
+    #expect(Self.hour(&meter, .seconds(1_000_000)).commands == 1)
+    #expect(Self.minute(&meter, .seconds(1_000_060)).previous.commands == 1)
+    #expect(Self.minute(&meter, .seconds(1_000_060)).use.commands == 0)
   }
 
   @Test("The worst minute is the one that used most of what was scarcest")
@@ -60,17 +60,21 @@ struct TouchTests {
     var budget = TouchBudget()
     (budget.commands, budget.bytes) = (10, 1000)
     var meter = TouchMeter()
-    #expect(meter.worst(by: budget, at: .zero) == nil)
+    let none = meter.worst(by: budget, at: .zero)
+    #expect(none == nil)
     for _ in 0..<5 { meter.note(.command, at: .seconds(10)) }
     meter.note(.bytes(received: 800, sent: 100), at: .seconds(70))
     for _ in 0..<8 { meter.note(.command, at: .seconds(130)) }
-    let worst = try #require(meter.worst(by: budget, at: .seconds(200)))
+    let found = meter.worst(by: budget, at: .seconds(200))
+    let worst = try #require(found)
     #expect(worst.began == .seconds(60))
     #expect(worst.use.bytes == 900)
     #expect(budget.share(of: worst.use) == 0.9)
     // The hour moves on.
-    #expect(meter.worst(by: budget, at: .seconds(60 * 61))?.began == .seconds(120))
-    #expect(meter.worst(by: budget, at: .seconds(60 * 70))?.use == TouchUse())
+    let later = meter.worst(by: budget, at: .seconds(60 * 61))
+    #expect(later?.began == .seconds(120))
+    let quiet = meter.worst(by: budget, at: .seconds(60 * 70))
+    #expect(quiet?.use == TouchUse())
   }
 
   @Test("A login's age is known for an hour")
@@ -80,6 +84,9 @@ struct TouchTests {
     #expect(meter.loginAges(at: .seconds(3000)) == [.seconds(3000), .seconds(2900), .zero])
     #expect(meter.loginAges(at: .seconds(3600)) == [.seconds(3500), .seconds(600)])
   }
+
+  private static func hour(_ meter: inout TouchMeter, _ now: Duration) -> TouchUse { meter.hour(at: now) }
+  private static func minute(_ meter: inout TouchMeter, _ now: Duration) -> TouchMinute { meter.minute(at: now) }
 
   // MARK: Logins
 
@@ -206,7 +213,6 @@ struct TouchTests {
   private static func demand(_ plan: MetricPlan) -> TouchDemand? {
     switch plan.metric {
     case "Vitals.Disk": TouchDemand(readsFiles: true, commands: 1, bytes: 6000)
-    case "Unknown": nil
     default: TouchDemand(readsFiles: true, bytes: 4000)
     }
   }
@@ -224,7 +230,8 @@ struct TouchTests {
     // Six at 10 s and four at 15 s; those at 60 s are among them.
     #expect(forecast.polls == 10)
     #expect(forecast.commands == 1)
-    #expect(forecast.bytes == 10 * 512 + 12 * 4000 + 4 * 4000 + 6000)
+    // Ten frames, sixteen files, one table of disks.
+    #expect(forecast.bytes == 5120 + 64_000 + 6000)
     #expect(forecast.cpu == .milliseconds(8))
   }
 
@@ -236,10 +243,8 @@ struct TouchTests {
 
   @Test("A target whose metrics cannot fit is named with what is short and what would mend it")
   func cannotFit() {
-    let options = document(
-      .aggregation_options,
-      ["metrics": ["Vitals.CPU": ["interval": 10], "Vitals.Disk": ["interval": "200ms"], "Unknown": [:]]], id: "generic"
-    )
+    let metrics: Value = ["Vitals.CPU": ["interval": 10], "Vitals.Disk": ["interval": "200ms"]]
+    let options = document(.aggregation_options, ["metrics": metrics], id: "generic")
     let fits = document(.targets, ["target": "a", "touch": ["commands": 300, "cpu": "2s", "bytes": "4MiB"]], id: "a")
     #expect(problems(options, fits) == [])
     #expect(
