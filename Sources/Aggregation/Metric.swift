@@ -36,6 +36,8 @@ package enum Gathered: Sendable, Hashable {
   case unchanged
   /// Nothing can be said before a second look, for which the next tick would be too late. Honoured once a tick.
   case again(after: Duration)
+  /// The host's load of one minute, divided by its cores.
+  case load(Double)
   /// What the host is, where the metric found out.
   case facts(HostFacts)
 }

@@ -47,6 +47,14 @@ package struct MetricRegistry: Sendable {
     }
   }
 
+  /// What one look of a metric asks of a target; nil for a metric that cannot run, and for `Connection`, which asks
+  /// nothing.
+  package func demand(of plan: MetricPlan) -> TouchDemand? {
+    if plan.metric == Host.name { return Host.demand }
+    guard var metric = try? make(plan) else { return nil }
+    return TouchDemand(metric.questions(nil))
+  }
+
   /// - Throws: ``MetricRefused``, as ``check(_:)`` returns it.
   func make(_ plan: MetricPlan) throws(MetricRefused) -> any Metric {
     if let problem = check(plan) { throw problem }

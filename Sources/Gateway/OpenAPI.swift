@@ -37,6 +37,9 @@ enum OpenAPI {
         query: ["dry_run"],
         body: "an array of documents"),
       Path(path: "/api/v1/describe/{kind}/{name}", method: "get", summary: "Everything known of one thing"),
+      Path(
+        path: "/api/v1/touch/{target}", method: "get",
+        summary: "A target's touch budget, and what was used of it in the last hour and its worst minute"),
       Path(path: "/api/v1/tree", method: "get", summary: "The live supervision tree"),
       Path(path: "/api/v1/fleet", method: "get", summary: "One row a target, with vitals and open episodes"),
       Path(

@@ -121,6 +121,9 @@ struct Routes: Sendable {
         try await operations.describe(
           kind: Answer.parameter("kind", context), name: Answer.parameter("name", context)))
     }
+    api.get("touch/:target") { _, context -> Response in
+      Answer.json(try await operations.touch(target: Answer.parameter("target", context)))
+    }
     api.get("tree") { _, _ -> Response in Answer.json(await operations.tree()) }
     api.get("fleet") { _, _ -> Response in Answer.json(try await operations.fleet()) }
     api.get("history/:target/:metric") { request, context -> Response in

@@ -11,17 +11,20 @@ package struct AggregationOptions: Sendable, Hashable {
   package var limits: [String: Value]
   /// Bucket length of the variable roll-up.
   package var variable: Duration?
+  /// What is said of the targets' budgets, as written: see ``TouchBudget``.
+  package var touch: [String: Value]
   package var isEnabled: Bool
 
   package init(
     id: String, selector: TargetSelector, metrics: [String: Value] = [:], limits: [String: Value] = [:],
-    variable: Duration? = nil, isEnabled: Bool = true
+    variable: Duration? = nil, touch: [String: Value] = [:], isEnabled: Bool = true
   ) {
     self.id = id
     self.selector = selector
     self.metrics = metrics
     self.limits = limits
     self.variable = variable
+    self.touch = touch
     self.isEnabled = isEnabled
   }
 }
@@ -70,10 +73,16 @@ package struct AggregationPlan: Sendable, Hashable {
   package var limits: HistoryLimits
   /// Bucket length of the variable roll-up; default 5 min.
   package var variable: Duration
+  /// The most that all this may cost the target.
+  package var touch: TouchBudget
 
-  package init(metrics: [MetricPlan] = [], limits: HistoryLimits = .init(), variable: Duration = .seconds(300)) {
+  package init(
+    metrics: [MetricPlan] = [], limits: HistoryLimits = .init(), variable: Duration = .seconds(300),
+    touch: TouchBudget = .init()
+  ) {
     self.metrics = metrics
     self.limits = limits
     self.variable = variable
+    self.touch = touch
   }
 }

@@ -12,6 +12,8 @@ package protocol Operations: Sendable {
   func describe(kind: String, name: String) async throws(OperationError) -> Value
   /// The live supervision tree, in TreeNode's shape.
   func tree() async -> Value
+  /// A target's touch budget and what was used of it in the last hour.
+  func touch(target: String) async throws(OperationError) -> Value
   /// One row a target: states, vitals with recent values, open episodes, problems.
   func fleet() async throws(OperationError) -> Value
   /// Samples of one metric, oldest first.

@@ -26,6 +26,8 @@ package struct Target: Sendable, Hashable {
   package var parents: [String]
   /// Most SSH channels at once; at least 1.
   package var channels: Int
+  /// What the document says of the budget, as written: see ``TouchBudget``.
+  package var touch: [String: Value]
   package var labels: [String: String]
   package var isEnabled: Bool
 
@@ -44,8 +46,8 @@ package struct Target: Sendable, Hashable {
     id: String, name: String, host: String, port: Int = 22, user: String? = nil, identityFile: String? = nil,
     passwordFile: String? = nil, passwordCommand: [String]? = nil, usesAgent: Bool = false,
     certificateFile: String? = nil, transport: Transport? = nil, sshConfig: String? = nil, hostKeyPin: String? = nil,
-    jump: String? = nil, parents: [String] = [],
-    channels: Int = 4, labels: [String: String] = [:], isEnabled: Bool = true
+    jump: String? = nil, parents: [String] = [], channels: Int = 4, touch: [String: Value] = [:],
+    labels: [String: String] = [:], isEnabled: Bool = true
   ) {
     self.id = id
     self.name = name
@@ -63,6 +65,7 @@ package struct Target: Sendable, Hashable {
     self.jump = jump
     self.parents = parents
     self.channels = channels
+    self.touch = touch
     self.labels = labels
     self.isEnabled = isEnabled
   }

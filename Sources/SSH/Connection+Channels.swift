@@ -227,7 +227,7 @@ extension Connection {
       loop.cancel(exec.stageTimer)
       exec.channel = channel
       exec.stage = .starting
-      metrics.channelOpened()
+      metrics.channelOpened(waited: EventLoop.now() &- exec.queuedAt)
       if exec.isAnswered { beginClose(exec) }
       return true
     }
@@ -306,6 +306,7 @@ extension Connection {
       return true
     }
     exec.stage = .running
+    metrics.commandStarted()
     return true
   }
 

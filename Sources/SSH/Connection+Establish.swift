@@ -9,6 +9,7 @@ extension Connection {
     guard state == .new else { throw goneError }
     state = .establishing
     let started = EventLoop.now()
+    metrics.attemptBegan()
     do {
       if let passage {
         try await enter(passage)

@@ -121,6 +121,7 @@ extension Connection {
     let readable = request.files.map { channel.text.canRead($0.path) && !reader.slow.contains($0.path) }
     guard readable.allSatisfy({ $0 }) else { return split(request, readable) }
     channel.text.request(request.files, to: &channel.outgoing)
+    metrics.readerAsked()
     request.due = EventLoop.now() &+ configuration.readerPatience.nanoseconds
     channel.waiting.append(request)
     if channel.timer == nil { watch(channel, after: configuration.readerPatience) }
@@ -216,6 +217,7 @@ extension Connection {
       channel.lastCommand &+= 1
       command.id = channel.lastCommand
       channel.running[command.id] = command
+      metrics.commandStarted()
       // The host's own clock only catches what we could not end.
       let seconds = min(command.deadline.nanoseconds / 1_000_000_000, 1_000_000)
       channel.text.run(
@@ -347,6 +349,7 @@ extension Connection {
       guard !channel.waiting.isEmpty else { return }
       let request = channel.waiting.removeFirst()
       metrics.readerAnswered()
+      reportBytes()
       if !request.isAbandoned { request.completion(answers) }
     case .command(let id, let result):
       guard let command = channel.running.removeValue(forKey: id) else { return }

@@ -33,7 +33,7 @@ package actor Connection: Remote {
   let credentials: [Credential]
   let hostKeys: HostKeyPolicy
   let configuration: SSHConfiguration
-  let metrics: SSHMetrics
+  let metrics: ConnectionMetrics
   let logger: Logger
   /// The connection that this one travels in, instead of a socket of its own.
   let passage: Passage?
@@ -100,7 +100,8 @@ package actor Connection: Remote {
 
   init(
     loop: EventLoop, group: EventLoopGroup, endpoint: Endpoint, credentials: [Credential], hostKeys: HostKeyPolicy,
-    channels: Int, passage: Passage? = nil, configuration: SSHConfiguration, metrics: SSHMetrics, logger: Logger
+    channels: Int, passage: Passage? = nil, configuration: SSHConfiguration, metrics: ConnectionMetrics,
+    logger: Logger
   ) {
     self.loop = loop
     self.group = group

@@ -25,6 +25,8 @@ class Exec: @unchecked Sendable {
   let outputLimit: Int
   let errorLimit: Int
 
+  /// When it began to wait for a channel, in the loop's nanoseconds.
+  let queuedAt = EventLoop.now()
   var stage = Stage.queued
   var channel: OpaquePointer?
   /// How often the server has refused it a channel.

@@ -1,4 +1,5 @@
 package import Logging
+package import Model
 package import Remote
 internal import Threads
 
@@ -17,6 +18,7 @@ package struct SSHConnector: Connector {
   private let wasLate = Locked(false)
   private let group: EventLoopGroup
   private let metrics: SSHMetrics
+  private let touch: (any TouchAccount)?
   private let logger: Logger
 
   /// - Parameters:
@@ -24,10 +26,11 @@ package struct SSHConnector: Connector {
   ///     and each is logged in to with its own credentials.
   ///   - group: shared by all connectors of the process.
   ///   - metrics: shared by all connectors of the process.
+  ///   - touch: where what is done to this target is counted.
   package init(
     host: String, port: Int = 22, user: String, credentials: [Credential], hostKeys: HostKeyPolicy, channels: Int = 4,
     jump: JumpHost? = nil, configuration: SSHConfiguration = SSHConfiguration(), group: EventLoopGroup,
-    metrics: SSHMetrics, logger: Logger
+    metrics: SSHMetrics, touch: (any TouchAccount)? = nil, logger: Logger
   ) {
     endpoint = Connection.Endpoint(host: host, port: port, user: user)
     self.credentials = credentials
@@ -37,6 +40,7 @@ package struct SSHConnector: Connector {
     self.configuration = configuration
     self.group = group
     self.metrics = metrics
+    self.touch = touch
     self.logger = logger
   }
 
@@ -68,8 +72,10 @@ package struct SSHConnector: Connector {
   ///
   /// - Parameter address: what the gate counts by.
   private func connection(by passage: Passage?, at address: String) async throws(RemoteError) -> Connection {
+    let began = EventLoop.now()
     do throws(RemoteError) {
       try await group.gate.enter(address)
+      metrics.gateWaited(.nanoseconds(Int64(clamping: EventLoop.now() &- began)))
     } catch {
       await passage?.outer.leave()
       throw error
@@ -77,7 +83,7 @@ package struct SSHConnector: Connector {
     let loop = passage?.outer.loop ?? group.loop()
     let connection = Connection(
       loop: loop, group: group, endpoint: endpoint, credentials: credentials, hostKeys: hostKeys, channels: channels,
-      passage: passage, configuration: configuration, metrics: metrics, logger: logger)
+      passage: passage, configuration: configuration, metrics: ConnectionMetrics(metrics, touch: touch), logger: logger)
     let result: Result<Void, RemoteError> = await withTaskCancellationHandler {
       do throws(RemoteError) {
         try await connection.establish()

@@ -17,7 +17,7 @@ struct Syscrap: AsyncParsableCommand {
     version: Version.text,
     subcommands: [
       Quick.self, Run.self, Check.self, Apply.self, Diff.self, Delete.self, Get.self, Describe.self, Tree.self,
-      Top.self,
+      Top.self, Touch.self,
       HistoryCommand.self, ExportCommand.self, ImportCommand.self, Exec.self, Notify.self, Queue.self, Trust.self,
       Doctor.self, Login.self,
     ])

@@ -9,7 +9,7 @@ internal import TestKit
 
 /// An "Aggregator" supervisor with the targets a test wants, on a clock that the test advances.
 final class TargetRig: Sendable {
-  let clock = ManualClock()
+  let clock: ManualClock
   let samples = EventLog<Sample>()
   let facts = EventLog<HostFacts>()
   let problems = EventLog<Problem>()
@@ -22,9 +22,11 @@ final class TargetRig: Sendable {
   /// - Parameters:
   ///   - outlet: called after a sample was noted.
   init(
-    registry: MetricRegistry = .standard, random: Double = 1, connector: any Connector,
+    registry: MetricRegistry = .standard, random: Double = 1, clock: ManualClock = ManualClock(),
+    connector: any Connector, touch: any TouchAccount = NoTouchAccount(),
     outlet: @escaping @Sendable () async -> Void = {}
   ) {
+    self.clock = clock
     aggregator = Aggregator(
       AggregationSettings(
         registry: registry, connector: { _ in connector },
@@ -33,6 +35,7 @@ final class TargetRig: Sendable {
           await outlet()
         },
         report: { [facts] _, new in facts.append(new) }, problem: { [problems] in problems.append($0) },
+        touch: { _ in touch },
         now: { [clock] in Self.start.addingTimeInterval(clock.now.offset / .seconds(1)) }, random: { random }))
     let supervisor = Supervisor(
       "Aggregator", clock: clock, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -125,10 +128,12 @@ final class TargetRig: Sendable {
   }
 
   static func target(
-    _ name: String = "web-1", metrics: [MetricPlan], host: String = "192.0.2.1", known: HostFacts? = nil
+    _ name: String = "web-1", metrics: [MetricPlan], host: String = "192.0.2.1", known: HostFacts? = nil,
+    touch: TouchBudget = TouchBudget()
   ) -> AggregationTarget {
     AggregationTarget(
-      target: Target(id: name, name: name, host: host), plan: AggregationPlan(metrics: metrics), known: known)
+      target: Target(id: name, name: name, host: host), plan: AggregationPlan(metrics: metrics, touch: touch),
+      known: known)
   }
 
   static let vitals = ["Vitals.CPU", "Vitals.RAM", "Vitals.Swap", "Vitals.Disk"].map {

@@ -53,6 +53,11 @@ actor ScriptedOperations: Operations {
     return ["name": .string(name)]
   }
 
+  func touch(target: String) async throws(OperationError) -> Value {
+    try note("touch \(target)")
+    return ["target": .string(target)]
+  }
+
   func tree() async -> Value {
     asked.append("tree")
     return ["name": "Root", "children": []]

@@ -102,7 +102,7 @@ internal import Testing
     .init(["target": "a", "user": "a\nb"], "user: the text holds a control character or a line break"),
     .init(
       ["target": "a", "port": true, "agent": 1, "nonsense": 1, "user": ""],
-      "nonsense: unknown field \"nonsense\" (known: _id, agent, certificate_file, channels, detected_specs, enabled, host, host_key, identity_file, jump, kind, labels, parents, password_command, password_file, port, ssh_config, target, transport, updated, user)",
+      "nonsense: unknown field \"nonsense\" (known: _id, agent, certificate_file, channels, detected_specs, enabled, host, host_key, identity_file, jump, kind, labels, parents, password_command, password_file, port, ssh_config, target, touch, transport, updated, user)",
       "port: expected a whole number from 1 to 65535, found true (for example 22)",
       "user: the text is empty (for example monitor)",
       "agent: expected true or false, found the number 1 (write true or false)"),

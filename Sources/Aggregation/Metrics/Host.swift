@@ -14,8 +14,10 @@ package struct Host: Metric {
 
   private static let always: [Question] = [
     .read(path: "/proc/sys/kernel/random/boot_id", limit: 256), .read(path: "/proc/uptime", limit: 256),
-    .read(path: "/proc/stat"),
+    .read(path: "/proc/stat"), .read(path: "/proc/loadavg", limit: 256),
   ]
+  /// What a look asks, but for the one in an hour that asks what the host is.
+  static let demand = TouchDemand(always)
   /// Asked once for each boot and once an hour: these change when an administrator changes them.
   private static let seldom: [Question] = [
     .read(path: "/etc/os-release", limit: 16 << 10), .read(path: "/proc/sys/kernel/osrelease", limit: 256),
@@ -61,6 +63,9 @@ package struct Host: Metric {
       }
       self.bootID = bootID
       readings.append(.value(.object(fields)))
+      if let load = try? LoadAverage.parse(try all.file("/proc/loadavg")) {
+        readings.append(.load(load.one / Double(max(1, stat.cores))))
+      }
       if asked.count > Self.always.count {
         readings.append(.facts(Self.facts(all, answers, stat, bootID)))
         factsAt = uptime

@@ -68,6 +68,10 @@ package actor Aggregator {
     return try await entry.link.remote()
   }
 
+  /// How a target's metrics fare under its budget: `{factor, loaded, load, metrics: {TITLE: {every, state, why}}}`; nil
+  /// when nothing is gathered there.
+  package func touchState(of target: String) async -> Value? { await entries[target]?.worker?.shared.warden.state }
+
   /// Ends the wait before the next attempt to connect, after something was mended.
   package func reconnect(_ target: String) async { await entries[target]?.link.hurry() }
 

@@ -20,6 +20,8 @@ actor ConnectionKeeper: Supervised {
   private let logger: Logger
   /// What the last attempt or loss said; nil before the first has ended.
   private var present: Value?
+  /// So often a budget that is used up is looked at again: it may have been raised.
+  private static let look: Duration = .seconds(10)
   /// What the log was last told of the present outage.
   private var lastLogged: String?
 
@@ -40,6 +42,8 @@ actor ConnectionKeeper: Supervised {
   func run() async throws {
     await shared.link.enter()
     while !Task.isCancelled {
+      await holdBack()
+      guard !Task.isCancelled, context.fence.isCurrent else { break }
       let attempt = await shared.link.began()
       let began = shared.timeline.now()
       let outcome = await ticking { [connector] in await Self.connect(connector) }
@@ -59,9 +63,12 @@ actor ConnectionKeeper: Supervised {
       guard !Task.isCancelled, context.fence.isCurrent else { break }
       let now = shared.timeline.now()
       let pause = await shared.link.down(failure, at: now, random: random())
+      let budget = await shared.warden.loginWait()
+      let remark = budget.wait > pause ? Self.remark(budget.wait) : nil
+      if remark != nil { await shared.warden.noteDeferred() }
       switch outcome {
-      case .success: await change("lost", failure, attempt: attempt, latency: nil)
-      case .failure: await change(Self.state(failure), failure, attempt: attempt, latency: latency)
+      case .success: await change("lost", failure, attempt: attempt, latency: nil, remark: remark)
+      case .failure: await change(Self.state(failure), failure, attempt: attempt, latency: latency, remark: remark)
       }
       // Each change is told once; the attempts between are in the store, as events.
       let news = "\(failure.phase.rawValue) \(failure.code.rawValue)"
@@ -77,6 +84,35 @@ actor ConnectionKeeper: Supervised {
       }
     }
     await leave()
+  }
+
+  /// Waits as long as the budget of logins wants it. Somebody may hurry that on while there are logins left; once they are
+  /// used up nothing does but a larger budget.
+  private func holdBack() async {
+    while !Task.isCancelled, context.fence.isCurrent {
+      let budget = await shared.warden.loginWait()
+      guard budget.wait > .zero else { return }
+      if !budget.isUsedUp, await shared.link.isHurried { return }
+      if present == nil {
+        let error = RemoteError(.closed, phase: .connection, Self.remark(budget.wait))
+        await shared.link.hold(error)
+        await change("failed", error, attempt: 0, latency: nil)
+        await shared.warden.noteDeferred()
+      }
+      let end = shared.timeline.now() + min(budget.wait, Self.look)
+      await ticking { [shared] in
+        if budget.isUsedUp {
+          try? await shared.timeline.sleep(end)
+        } else {
+          await shared.timeline.wait(until: end) { await shared.link.hurried() }
+        }
+      }
+    }
+  }
+
+  private static func remark(_ wait: Duration) -> String {
+    "the next login waits \(DurationText.format(.seconds(wait.components.seconds + 1))) for touch.logins, the budget of "
+      + "logins an hour"
   }
 
   /// Until the connection ends.
@@ -123,11 +159,13 @@ actor ConnectionKeeper: Supervised {
     await onCancel()
   }
 
-  private func change(_ state: String, _ error: RemoteError?, attempt: Int, latency: Duration?) async {
+  private func change(
+    _ state: String, _ error: RemoteError?, attempt: Int, latency: Duration?, remark: String? = nil
+  ) async {
     var fields: [String: Value] = ["state": .string(state), "attempt": .int(Int64(attempt))]
     if let error {
       fields["phase"] = .string(error.phase.rawValue)
-      fields["error"] = .string(error.message)
+      fields["error"] = .string(error.message + (remark.map { "; \($0)" } ?? ""))
     }
     fields["latency_ms"] = latency.map { .double($0.milliseconds) }
     let value = Value.object(fields)

@@ -20,7 +20,7 @@ package actor Link {
   /// Failed attempts since the last connection, and that one.
   private(set) var attempt = 0
   private var policy: ReconnectPolicy
-  private var isHurried = false
+  private(set) var isHurried = false
   /// How often the keeper says the present state.
   var statusInterval: Duration = .seconds(10)
   /// Those who wait for a change: one for each wrapper and caller, so bounded by their number.
@@ -51,6 +51,12 @@ package actor Link {
 
   /// A keeper's life begins.
   func enter() { state = .starting }
+
+  /// There is no connection yet, and none is tried for now.
+  func hold(_ error: RemoteError) {
+    state = .down(error)
+    announce()
+  }
 
   /// - Returns: the number of this attempt since the last connection, from 1.
   func began() -> Int {

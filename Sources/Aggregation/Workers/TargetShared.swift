@@ -7,6 +7,7 @@ struct TargetShared: Sendable {
   let asker: Asker
   let emitter: Emitter
   let facts: FactsBoard
+  let warden: TouchWarden
   let timeline: Timeline
   let now: @Sendable () -> Date
   /// The service's own figure: ticks that were skipped because a host was slow.

@@ -34,8 +34,8 @@ actor TargetWorker: Branch {
     let shared = TargetShared(
       link: link, asker: Asker(link: link, timeline: timeline),
       emitter: Emitter(timeline: timeline, outlet: settings.outlet),
-      facts: FactsBoard(known) { [report = settings.report] in await report(name, $0) }, timeline: timeline,
-      now: settings.now)
+      facts: FactsBoard(known) { [report = settings.report] in await report(name, $0) },
+      warden: TouchWarden(settings.touch(name), budget: plan.touch), timeline: timeline, now: settings.now)
     self.shared = shared
     var logger = context.surroundings.logger
     logger[metadataKey: "target.name"] = "\(name)"
@@ -104,6 +104,8 @@ actor TargetWorker: Branch {
       always.first { $0.metric == name }?.interval ?? MetricCatalogue.defaultInterval(name)
     }
     await shared.link.setStatusInterval(interval("Connection"))
+    await shared.warden.set(plan.touch)
+    await shared.warden.keep(Set(plan.metrics.map(\.title) + ["Host"]))
     var wanted: [ChildSpec] = [hostSpec(MetricPlan(metric: "Host", interval: interval("Host")))]
     for metric in plan.metrics where !MetricCatalogue.always.contains(metric.metric) {
       let spec = spec(metric)
@@ -155,7 +157,8 @@ actor TargetWorker: Branch {
     return ChildSpec(
       id: id(plan), digest: plan.digest, backoff: Backoff(), heartbeat: max(schedule.interval * 3, .seconds(90))
     ) { [shared] context in
-      Wrapper(metric: try await metric(), series: series, schedule: schedule, shared: shared, context: context)
+      Wrapper(
+        metric: try await metric(), plan: plan, series: series, schedule: schedule, shared: shared, context: context)
     }
   }
 

@@ -46,6 +46,9 @@ struct Schedule: Sendable, Hashable {
     return .milliseconds(phase + ticks * intervalMilliseconds)
   }
 
+  /// The number of a tick, the same for all metrics of a target that have this interval.
+  func index(of tick: Duration) -> Int64 { (tick.wholeMilliseconds - phase) / intervalMilliseconds }
+
   /// How many ticks there are after `tick` and before `next`.
   func skipped(from tick: Duration, to next: Duration) -> Int {
     Int(clamping: max(0, (next.wholeMilliseconds - tick.wholeMilliseconds) / intervalMilliseconds - 1))

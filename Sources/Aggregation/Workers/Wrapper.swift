@@ -10,6 +10,7 @@ internal import Supervision
 /// period stretches. Without a connection it says so once an interval, and asks as soon as there is a connection again.
 actor Wrapper: Supervised {
   private var metric: any Metric
+  private let plan: MetricPlan
   private let series: Series
   private let schedule: Schedule
   private let shared: TargetShared
@@ -19,8 +20,12 @@ actor Wrapper: Supervised {
   private(set) var skippedTicks = 0
   private var isSlow = false
 
-  init(metric: any Metric, series: Series, schedule: Schedule, shared: TargetShared, context: ChildContext) {
+  init(
+    metric: any Metric, plan: MetricPlan, series: Series, schedule: Schedule, shared: TargetShared,
+    context: ChildContext
+  ) {
     self.metric = metric
+    self.plan = plan
     self.series = series
     self.shared = shared
     self.context = context
@@ -40,7 +45,7 @@ actor Wrapper: Supervised {
       let generation = await shared.link.generation
       let hasAnswer: Bool
       if await shared.link.isSettled {
-        hasAnswer = await look(mayLookAgain: true)
+        hasAnswer = await look(tick: isAtTick ? schedule.index(of: tick) : nil)
       } else {
         hasAnswer = false
         if isAtTick { await say("not connected: the first attempt to connect has not ended yet") }
@@ -60,8 +65,12 @@ actor Wrapper: Supervised {
     }
   }
 
+  /// One look, if the target's budget allows it.
+  /// - Parameters:
+  ///   - tick: the number of the tick it is made at; nil for the first look and the first after an outage.
+  ///   - isSecond: it belongs to a look that was allowed a moment ago, and is followed by no other.
   /// - Returns: false when there was no connection to ask over.
-  private func look(mayLookAgain: Bool) async -> Bool {
+  private func look(tick: Int64?, isSecond: Bool = false) async -> Bool {
     let questions = metric.questions(await shared.facts.facts)
     let began = shared.timeline.now()
     let answers: [Answer]
@@ -71,8 +80,16 @@ actor Wrapper: Supervised {
       if !Task.isCancelled { await say("not connected: \(error)") }
       return false
     }
+    let demand = TouchDemand(questions)
+    if !isSecond {
+      let (verdict, news) = await shared.warden.decide(plan, tick: tick, demand: demand)
+      if let news { await tell(news) }
+      guard verdict == .ask else { return true }
+    }
+    let result = await ask(questions)
+    if !isSecond { await shared.warden.done(demand) }
     do {
-      answers = try await shared.asker.ask(questions)
+      answers = try result.get()
     } catch {
       if !Task.isCancelled { await say("\(error)") }
       return false
@@ -89,17 +106,34 @@ actor Wrapper: Supervised {
       case .error(let text): drafts.append(.error(text))
       case .unchanged: break
       case .again(let after): again = after
+      case .load(let perCore): await shared.warden.note(load: perCore)
       case .facts(let facts):
         await shared.emitter.handOver(context) { [board = shared.facts] in await board.update(facts) }
       }
     }
     await shared.emitter.emit(drafts, series: series, at: moment.at, context: context)
-    if let again, mayLookAgain {
+    if let again, !isSecond {
       let wait = min(max(again, .milliseconds(10)), schedule.interval)
       guard (try? await shared.timeline.sleep(shared.timeline.now() + wait)) != nil else { return true }
-      return await look(mayLookAgain: false)
+      return await look(tick: nil, isSecond: true)
     }
     return true
+  }
+
+  private func ask(_ questions: [Question]) async -> Result<[Answer], RemoteError> {
+    do { return .success(try await shared.asker.ask(questions)) } catch { return .failure(error) }
+  }
+
+  /// A metric that is asked less often than its interval says, or not at all, is an event.
+  private func tell(_ standing: TouchGovernor.Standing) async {
+    var metadata: Logger.Metadata = ["touch.state": "\(standing.word)"]
+    switch standing {
+    case .normal: break
+    case .stretched(let factor): metadata["touch.factor"] = "\(factor)"
+    case .shed(let reason): metadata["touch.why"] = "\(reason.rawValue)"
+    }
+    logger.info("The touch budget changes how often a metric is gathered", metadata: metadata)
+    await shared.emitter.emit([.event(standing.value)], series: series, at: shared.now(), context: context)
   }
 
   private func say(_ error: String) async {

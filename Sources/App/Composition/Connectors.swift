@@ -13,6 +13,8 @@ struct Connectors: Sendable {
   let group: EventLoopGroup
   let metrics: SSHMetrics
   let logger: Logger
+  /// Where what touches each target is counted.
+  var touch = TouchLedger()
   /// Where known_hosts files are read; nil: the system's queue.
   let pool: BlockingPool?
   /// The document of a target by its name, also of one that is switched off; nil: none counts.
@@ -26,7 +28,8 @@ struct Connectors: Sendable {
       let client = SystemSSHConnector(
         host: library.endpoint.host, port: library.endpoint.port, user: library.endpoint.user,
         credentials: library.credentials, certificateFile: target.certificateFile, configurationFile: target.sshConfig,
-        hostKeys: library.hostKeys, channels: target.channels, group: group, metrics: metrics, logger: logger)
+        hostKeys: library.hostKeys, channels: target.channels, group: group, metrics: metrics,
+        touch: touch.account(of: target.name), logger: logger)
       if Self.needsSystemClient(target) { return client }
       return AutomaticConnector(first: library, second: client, logger: logger)
     } catch {
@@ -83,7 +86,7 @@ struct Connectors: Sendable {
     return SSHConnector(
       host: target.host, port: target.port, user: target.user ?? configuration.user,
       credentials: credentials(target), hostKeys: hostKeys(target), channels: target.channels, jump: jump, group: group,
-      metrics: metrics, logger: logger)
+      metrics: metrics, touch: touch.account(of: target.name), logger: logger)
   }
 
   /// What a document may ask for and this version cannot do yet.

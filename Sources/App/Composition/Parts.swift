@@ -35,6 +35,7 @@ struct Parts: Sendable {
   let aggregator: Aggregator
   let reactions: ReactionDirectory
   let connectors: Connectors
+  let touch = TouchLedger()
   let workers: WorkerContext
   let notices: SelfNotices
   let trouble: TroubleDesk
@@ -101,8 +102,8 @@ struct Parts: Sendable {
     self.targets = targets
     connectors = Connectors(
       configuration: configuration.ssh, group: loops, metrics: SSHMetrics(factory: registry), logger: logger,
-      pool: pool, target: { targets[$0] })
-    let connectors = connectors
+      touch: touch, pool: pool, target: { targets[$0] })
+    let (connectors, touch) = (connectors, touch)
     let facts = FactsBook()
     self.facts = facts
     aggregator = Aggregator(
@@ -120,7 +121,8 @@ struct Parts: Sendable {
             logger.warning(
               "What a host is could not be stored", metadata: ["target.name": "\(name)", "error": "\(error)"])
           }
-        }, problem: { await trouble.note($0) }, now: now))
+        }, problem: { await trouble.note($0) },
+        touch: { touch.account(of: $0) }, now: now))
     reactions = ReactionDirectory(
       pipeline: pipeline, time: Timepiece(clock: ContinuousClock(), wall: now), trouble: trouble, logger: logger)
     self.limits = limits

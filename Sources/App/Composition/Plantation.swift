@@ -139,6 +139,7 @@ struct Plantation {
           connectionDigest: parts.connectors.digest(target),
           known: parts.facts[target.name] ?? snapshot.specs[target.name].map { HostFacts($0) })
       }
+      parts.touch.keep(only: Set(snapshot.targets.keys))
       return await parts.aggregator.children(for: wanted)
     }
   }

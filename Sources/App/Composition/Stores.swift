@@ -85,5 +85,5 @@ extension DocumentChecks {
           kind: DocumentKind.aggregation_options.rawValue, id: "", path: path, reason: refused.reason,
           hint: refused.hint)
       }
-    }, way: { BuiltIn.mute.problems($0) })
+    }, way: { BuiltIn.mute.problems($0) }, demand: { BuiltIn.metrics.demand(of: $0) })
 }

@@ -167,6 +167,8 @@ package actor DocumentBook {
     problems += conflicts
     names = set.nameOwners(names)
     good = Dictionary(effective.map { (Self.key($0), $0) }, uniquingKeysWith: { first, _ in first })
+    // What counts already goes on, within its budget.
+    problems += set.touchProblems(.warning, demand: checks.demand)
     problems = dated(problems)
 
     var next = Snapshot(revision: revision, set: set, problems: problems)

@@ -14,13 +14,18 @@ package struct DocumentChecks: Sendable {
   /// What the notifiers themselves say of a way out.
   package var way: @Sendable (NotificationOptions) -> [Problem]
 
+  /// What one look of a metric asks of its target; nil for what cannot run.
+  package var demand: @Sendable (MetricPlan) -> TouchDemand?
+
   package init(
     available: Availability, plan: @escaping @Sendable (MetricPlan) -> Problem?,
-    way: @escaping @Sendable (NotificationOptions) -> [Problem]
+    way: @escaping @Sendable (NotificationOptions) -> [Problem],
+    demand: @escaping @Sendable (MetricPlan) -> TouchDemand? = { _ in nil }
   ) {
     self.available = available
     self.plan = plan
     self.way = way
+    self.demand = demand
   }
 
   /// Reads one document by itself.
@@ -105,7 +110,22 @@ package struct DocumentChecks: Sendable {
   package func check(_ documents: [Document]) -> [Problem] {
     let outcomes = documents.map { ($0, read($0)) }
     let usable = outcomes.filter(\.1.isUsable).map(\.0)
-    return outcomes.flatMap(\.1.problems) + DocumentSet.read(usable, available: available).set.check()
+    let set = DocumentSet.read(usable, available: available).set
+    return outcomes.flatMap(\.1.problems) + set.check() + set.touchProblems(.warning, demand: demand)
+  }
+
+  /// Targets that these documents leave without a budget for their metrics: refused where a person is about to bring that
+  /// about.
+  /// - Parameter isMine: whether a document of the set is one of those that a person brings now.
+  package func touchProblems(
+    in set: DocumentSet, _ isMine: (_ kind: DocumentKind, _ id: String) -> Bool
+  ) -> [Problem] {
+    let options = set.aggregationOptions.filter { $0.isEnabled && isMine(.aggregation_options, $0.id) }
+    let concerned = Set(
+      set.targets.filter { target in
+        isMine(.targets, target.id) || options.contains { $0.selector.matches(target) }
+      }.map(\.id))
+    return set.touchProblems(.refused, demand: demand).filter { concerned.contains($0.id) }
   }
 
   private static func anyTarget(of selector: TargetSelector) -> Target {

@@ -140,8 +140,15 @@ package struct DocumentDesk: Sendable {
     for target in DocumentSet.read(before, available: checks.available).set.targets where owners[target.name] == nil {
       owners[target.name] = target.id
     }
-    let together = DocumentSet.read(rest + usable, available: checks.available).set.check(owners: owners)
-      .filter { mine.contains("\($0.kind)/\($0.id)") }
+    let whole = DocumentSet.read(rest + usable, available: checks.available).set
+    let together =
+      whole.check(owners: owners).filter { mine.contains("\($0.kind)/\($0.id)") }
+      + checks.touchProblems(in: whole) { mine.contains("\($0.rawValue)/\($1)") }.map { problem in
+        // Options for many targets are not refused for the sake of one: that one's intervals are stretched.
+        var problem = problem
+        if !mine.contains("\(problem.kind)/\(problem.id)") { problem.level = .warning }
+        return problem
+      }
     problems += together
     let conflicting = Set(together.filter { $0.level == .refused }.map { "\($0.kind)/\($0.id)" })
     let accepted = usable.filter { !conflicting.contains(Self.key($0)) }

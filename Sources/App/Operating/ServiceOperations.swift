@@ -111,10 +111,16 @@ actor ServiceOperations: Operations {
     } catch {
       fields["connection"] = ["error": .string("\(error)")]
     }
+    let gathering = await parts.aggregator.touchState(of: target)
     fields["metrics"] = .object(
       Dictionary(
-        (snapshot.plans[target]?.metrics ?? []).map {
-          ($0.title, .string("every \(DurationText.format($0.interval))"))
+        (snapshot.plans[target]?.metrics ?? []).map { plan in
+          var shown = "every \(DurationText.format(plan.interval))"
+          // Names have dots, so they are no path.
+          if let state = gathering?["metrics"]?[plan.title], let word = state["state"]?.text, word != "normal" {
+            shown += ", \(word)\(state["why"]?.text.map { " for \($0)" } ?? ": every \(state["every"]?.text ?? "?")")"
+          }
+          return (plan.title, .string(shown))
         },
         uniquingKeysWith: { first, _ in first }))
     let events = try await history(
@@ -161,6 +167,19 @@ actor ServiceOperations: Operations {
     }
     fields["notifications"] = .array(entries.map { EpisodeDocument.value($0) })
     return .object(fields)
+  }
+
+  func touch(target: String) async throws(OperationError) -> Value {
+    let snapshot = await parts.book.snapshot
+    guard snapshot.targets[target] != nil, let plan = snapshot.plans[target] else {
+      throw OperationError(.notFound, "there is no target \"\(target)\"")
+    }
+    try leading("measuring what touches targets")
+    return TouchReport(
+      target: target, budget: plan.touch, account: parts.touch.account(of: target),
+      forecast: plan.touchForecast { BuiltIn.metrics.demand(of: $0) },
+      gathering: await parts.aggregator.touchState(of: target), now: parts.now()
+    ).value
   }
 
   // MARK: Actions

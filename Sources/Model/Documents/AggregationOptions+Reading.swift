@@ -1,5 +1,5 @@
 extension AggregationOptions {
-  private static let names: Set<String> = Document.commonFields.union(["metrics", "limits", "variable"])
+  private static let names: Set<String> = Document.commonFields.union(["metrics", "limits", "variable", "touch"])
   private static let olderNames: Set<String> = Document.commonFields.union(["metric", "options"])
   static let limitNames: Set<String> = ["RT", "event", "variable", "hour", "day"]
   /// From one sample a tenth of a second to one a week.
@@ -36,6 +36,7 @@ extension AggregationOptions {
         result.metrics[entry.metric] = read(entry, available, problems)
       }
       result.readHistory(reader)
+      result.touch = TouchBudget.read(reader, hasChannels: false)
     }
     return problems.reading(result)
   }

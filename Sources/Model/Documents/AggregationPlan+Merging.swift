@@ -21,12 +21,16 @@ extension AggregationPlan {
       metrics[metric.metric] = .object(fields)
     }
     var limits: [String: Value] = [:]
+    var touch: [String: Value] = [:]
     for layer in options.filter({ $0.isEnabled && $0.selector.matches(target) }).sorted(by: isWeaker) {
       for (metric, value) in layer.metrics { metrics[metric] = merged(metrics[metric], with: value) }
       limits.merge(layer.limits) { $1 }
+      touch.merge(layer.touch) { $1 }
       if let variable = layer.variable { plan.variable = variable }
     }
     plan.limits = HistoryLimits(limits, over: defaults.limits)
+    plan.touch = TouchBudget(touch.merging(target.touch) { $1 }, over: defaults.touch)
+    plan.touch.channels = target.channels
     plan.metrics = metrics.sorted { $0.key < $1.key }.flatMap { MetricPlan.plans(metric: $0.key, options: $0.value) }
     return plan
   }

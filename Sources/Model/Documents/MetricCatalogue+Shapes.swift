@@ -28,6 +28,23 @@ extension MetricCatalogue {
     }
   }
 
+  /// How much a metric is missed when a target can bear fewer looks: what matters least is left out first.
+  package enum Importance: Int, Sendable, Hashable, Comparable {
+    case low, normal
+    /// Whether the target lives at all.
+    case essential
+
+    package static func < (a: Importance, b: Importance) -> Bool { a.rawValue < b.rawValue }
+  }
+
+  package static func importance(of metric: String) -> Importance {
+    switch metric {
+    case "Host", "Connection", "POL.File", "POL.Port", "POL.Socket": .essential
+    case "Vitals.Swap", "Traffic", "Command": .low
+    default: .normal
+    }
+  }
+
   /// The first parts of dotted names: `Vitals`, `POL`.
   static let families: Set<String> = Set(
     headline.keys.compactMap { name in name.split(separator: ".").count > 1 ? name.split(separator: ".").first : nil }

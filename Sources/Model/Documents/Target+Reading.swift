@@ -1,8 +1,10 @@
 extension Target {
   private static let names: Set<String> = Document.commonFields.union([
     "host", "port", "user", "identity_file", "password_file", "password_command", "agent", "certificate_file",
-    "transport", "ssh_config", "host_key", "jump", "parents", "channels", "detected_specs",
+    "transport", "ssh_config", "host_key", "jump", "parents", "channels", "touch", "detected_specs",
   ])
+
+  static let channelsRange = 1...64
 
   /// Reads a document of `targets`; references to other targets are checked by ``DocumentSet/check()``.
   package static func read(_ document: Document) -> Reading<Target> {
@@ -41,7 +43,8 @@ extension Target {
     target.hostKeyPin = pin(reader)
     target.jump = jump
     target.parents = parents
-    target.channels = reader.integer("channels", in: 1...64, example: "4") ?? 4
+    target.touch = TouchBudget.read(reader, hasChannels: true)
+    target.channels = channels(reader, budget: target.touch["channels"]?.integer.flatMap { Int(exactly: $0) })
     target.labels = reader.textMap("labels") ?? [:]
     target.isEnabled = reader.enabled()
     // The service's own note: shown, never acted upon.
@@ -108,6 +111,17 @@ extension Target {
       return nil
     }
     return user
+  }
+
+  /// `channels`, never more than the budget has.
+  private static func channels(_ reader: FieldReader, budget: Int?) -> Int {
+    let written = reader.integer("channels", in: channelsRange, example: "4")
+    guard let budget else { return written ?? TouchBudget().channels }
+    if let written, written > budget {
+      reader.problems.warn(
+        "channels", "\(written) is more than touch.channels allows, which is \(budget)", hint: "\(budget) count")
+    }
+    return min(written ?? budget, budget)
   }
 
   private static func pin(_ reader: FieldReader) -> String? {

@@ -34,6 +34,8 @@ final class MuxSession: @unchecked Sendable {
   let outputLimit: Int
   let errorLimit: Int
 
+  /// When it was put in line, in the loop's nanoseconds.
+  let queuedAt = EventLoop.now()
   var stage = Stage.queued
   /// Opened by the server and not yet ended there.
   var isOpen = false

@@ -8,6 +8,7 @@ extension SystemConnection {
     guard state == .new else { throw goneError }
     state = .establishing
     let started = EventLoop.now()
+    metrics.attemptBegan()
     do {
       try await logIn()
     } catch {

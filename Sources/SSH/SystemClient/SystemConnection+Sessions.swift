@@ -152,7 +152,8 @@ extension SystemConnection {
         loop.cancel(session.stageTimer)
         session.isOpen = true
         session.stage = .running
-        metrics.channelOpened()
+        metrics.channelOpened(waited: EventLoop.now() &- session.queuedAt)
+        metrics.commandStarted()
         if session.isAnswered { beginClose(session) }
       case .refused(let reason) where session.stage == .opening:
         refuse(session, reason)

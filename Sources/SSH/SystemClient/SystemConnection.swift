@@ -32,7 +32,7 @@ package actor SystemConnection: Remote {
   let hostKeys: HostKeyPolicy
   let configuration: SSHConfiguration
   let client: SystemClient
-  let metrics: SSHMetrics
+  let metrics: ConnectionMetrics
   let logger: Logger
 
   var state = State.new
@@ -70,7 +70,7 @@ package actor SystemConnection: Remote {
   init(
     loop: EventLoop, endpoint: Connection.Endpoint, credentials: [Credential], certificateFile: String?,
     configurationFile: String?, hostKeys: HostKeyPolicy, channels: Int, configuration: SSHConfiguration,
-    client: SystemClient, metrics: SSHMetrics, logger: Logger
+    client: SystemClient, metrics: ConnectionMetrics, logger: Logger
   ) {
     self.loop = loop
     self.endpoint = endpoint

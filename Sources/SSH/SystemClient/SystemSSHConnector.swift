@@ -1,4 +1,5 @@
 package import Logging
+package import Model
 package import Remote
 
 /// Makes connections to one target through the system's `ssh` program, for what libssh2 cannot do.
@@ -19,13 +20,14 @@ package struct SystemSSHConnector: Connector {
   package var client: SystemClient
   private let group: EventLoopGroup
   private let metrics: SSHMetrics
+  private let touch: (any TouchAccount)?
   private let logger: Logger
 
   package init(
     host: String, port: Int = 22, user: String, credentials: [Credential], certificateFile: String? = nil,
     configurationFile: String? = nil, hostKeys: HostKeyPolicy, channels: Int = 4,
     configuration: SSHConfiguration = SSHConfiguration(), client: SystemClient = .standard, group: EventLoopGroup,
-    metrics: SSHMetrics, logger: Logger
+    metrics: SSHMetrics, touch: (any TouchAccount)? = nil, logger: Logger
   ) {
     endpoint = Connection.Endpoint(host: host, port: port, user: user)
     self.credentials = credentials
@@ -37,6 +39,7 @@ package struct SystemSSHConnector: Connector {
     self.client = client
     self.group = group
     self.metrics = metrics
+    self.touch = touch
     self.logger = logger
   }
 
@@ -45,11 +48,15 @@ package struct SystemSSHConnector: Connector {
 
   /// As ``connect()``, with the room's own type.
   package func connection() async throws(RemoteError) -> SystemConnection {
+    let address = "\(endpoint.host):\(endpoint.port)"
+    let began = EventLoop.now()
+    try await group.gate.enter(address)
+    metrics.gateWaited(.nanoseconds(Int64(clamping: EventLoop.now() &- began)))
     let loop = group.loop()
     let connection = SystemConnection(
       loop: loop, endpoint: endpoint, credentials: credentials, certificateFile: certificateFile,
       configurationFile: configurationFile, hostKeys: hostKeys, channels: channels, configuration: configuration,
-      client: client, metrics: metrics, logger: logger)
+      client: client, metrics: ConnectionMetrics(metrics, touch: touch), logger: logger)
     let result: Result<Void, RemoteError> = await withTaskCancellationHandler {
       do throws(RemoteError) {
         try await connection.establish()
@@ -60,6 +67,9 @@ package struct SystemSSHConnector: Connector {
     } onCancel: {
       loop.execute { connection.assumeIsolated { $0.cancelEstablishing() } }
     }
+    var failure: RemoteError?
+    if case .failure(let error) = result { failure = error }
+    await group.gate.leave(address, failure)
     try result.get()
     return connection
   }

@@ -27,7 +27,7 @@ struct Check: AsyncParsableCommand {
       let known = Set(checked.problems.map(\.description))
       problems += DocumentFiles.ordered(
         checked.problems + read.locate(own).filter { !known.contains($0.description) }
-          + read.locate(FilePermissions.of(read.documents)))
+          + read.locate(FilePermissions.of(read.documents)) + read.locate(budgets(read, checked.set)))
       if let notify = loaded.value?.notices.notify {
         problems += checked.set.checkNotify(notify, path: "self.notify", kind: Configuration.kind)
       }
@@ -41,6 +41,12 @@ struct Check: AsyncParsableCommand {
     if refused > 0 { throw Ending(Exit.failed) }
     if warnings > 0 { throw Ending(Exit.lint) }
   }
+}
+
+/// Targets that the documents of these files leave without a budget for their metrics.
+private func budgets(_ read: DocumentFiles, _ set: DocumentSet) -> [Problem] {
+  let mine = Set(read.documents.map { "\($0.kind.rawValue)/\($0.id)" })
+  return DocumentChecks.standard.touchProblems(in: set) { mine.contains("\($0.rawValue)/\($1)") }
 }
 
 /// The documents of a store that is there already; none where it cannot be read.
