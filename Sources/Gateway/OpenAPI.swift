@@ -37,6 +37,10 @@ enum OpenAPI {
         query: ["dry_run"],
         body: "an array of documents"),
       Path(path: "/api/v1/describe/{kind}/{name}", method: "get", summary: "Everything known of one thing"),
+      Path(
+        path: "/api/v1/privileges/{target}", method: "post",
+        summary: "What the target's account lacks, and what it may do beyond what is used",
+        answer: "{target, user, account, missing, excess, unknown}"),
       Path(path: "/api/v1/tree", method: "get", summary: "The live supervision tree"),
       Path(path: "/api/v1/fleet", method: "get", summary: "One row a target, with vitals and open episodes"),
       Path(
