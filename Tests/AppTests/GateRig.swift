@@ -33,7 +33,7 @@ struct GateRig: Sendable {
 
   /// - Parameter interpreter: stands behind `#!` in place of /bin/sh.
   static func with(interpreter: String = "/bin/sh", _ body: @Sendable (GateRig) async throws -> Void) async throws {
-    try await SSHServer.with { server in
+    try await SSHServer.with(options: ["Subsystem sftp internal-sftp"]) { server in
       let directory = try TemporaryDirectory("gate")
       let knownHosts = try await server.knownHostsFile()
       let place = [
