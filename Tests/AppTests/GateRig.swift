@@ -42,7 +42,7 @@ struct GateRig: Sendable {
         "-o", "UserKnownHostsFile=\(knownHosts)", "-o", "KexAlgorithms=curve25519-sha256", "-T",
       ]
       let rig = GateRig(server: server, directory: directory, place: place)
-      try rig.install(interpreter: interpreter)
+      try await install(in: directory, interpreter: interpreter)
       try rig.allow([])
       let key = try String(contentsOfFile: server.clientKey() + ".pub", encoding: .utf8)
       try server.directory.write("authorized_keys", "restrict,command=\"\(rig.gate)\" \(key)")
@@ -58,16 +58,24 @@ struct GateRig: Sendable {
     }
   }
 
-  /// Writes the gate with its list beside it.
-  func install(interpreter: String) throws {
+  /// Puts the gate into a folder, with its list in the same one. - Returns: its path.
+  ///
+  /// - Parameter interpreter: stands behind `#!`.
+  @discardableResult
+  static func install(in directory: TemporaryDirectory, interpreter: String = "/bin/sh") async throws -> String {
     var lines = try String(contentsOfFile: Self.source, encoding: .utf8)
       .split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
     lines[0] = "#!" + interpreter
     guard let constant = lines.firstIndex(of: "allow=/etc/syscrap/gate.allow") else {
       throw ManagedProcessError("the gate does not name its list as it did")
     }
-    lines[constant] = "allow=\(list)"
-    try directory.write("gate", lines.joined(separator: "\n"), permissions: 0o755)
+    lines[constant] = "allow=\(directory.file("gate.allow"))"
+    let draft = try directory.write("gate.draft", lines.joined(separator: "\n"))
+    // Written by another process: a child that was started meanwhile would hold a file of ours open for writing, and what
+    // is open for writing cannot be run.
+    _ = try await ManagedProcess.run(["install", "-m", "755", draft, directory.file("gate")])
+    try FileManager.default.removeItem(atPath: draft)
+    return directory.file("gate")
   }
 
   func allow(_ lines: [String], permissions: Int = 0o644) throws {
