@@ -126,6 +126,10 @@ internal import Testing
       }
     }
     #expect(own.value["sudoers"] == [])
+    // A name in a document cannot begin a line that would be pasted.
+    let forged = try Self.sheet(
+      Target(id: "x", name: "x\nssh-rsa evil", host: "box.example", user: "a\nb"), directory)
+    #expect(!forged.text.contains("\nssh-rsa evil") && !forged.text.contains("\nb"))
     #expect(own.text.contains("# === on box: /etc/sudoers.d/syscrap\n# nothing that is gathered is run through sudo"))
     target.identityFile = nil
     target.usesAgent = true
@@ -193,6 +197,9 @@ internal import Testing
       more.excess.map(\.what) == [
         "the gate allows: path /etc/*", "the gate allows: verb ps", "the gate allows: command reboot",
       ])
+    let endless = Self.ended(0, (1...5000).map { "path /\($0)\n" }.joined())
+    let bounded = try await Self.report(plan, survey: Self.atGate, allowed: endless)
+    #expect(bounded.excess.count == 200 && bounded.unknown.last == "4800 more findings of excess are left out")
     let silent = try await Self.report(plan, survey: Self.atGate)
     #expect(silent.excess.isEmpty && silent.unknown.count == 2)
   }

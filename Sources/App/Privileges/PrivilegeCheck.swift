@@ -56,6 +56,9 @@ package struct PrivilegeCheck: Sendable {
   /// What the gate's messages begin with.
   static let gateMark = "syscrap-gate 1"
 
+  /// Most findings of excess in a report; how many more there were is told. What a target says has no bound of its own.
+  static let excessLimit = 200
+
   /// Groups whose members are as good as root or may read what is nobody's business.
   static let powerful: Set<String> = [
     "root", "sudo", "wheel", "admin", "docker", "podman", "lxd", "incus", "libvirt", "kvm", "disk", "shadow",
@@ -71,6 +74,16 @@ package struct PrivilegeCheck: Sendable {
 
   /// - Throws: only when the connection itself failed.
   package func report() async throws(RemoteError) -> Report {
+    var report = try await look()
+    let more = report.excess.count - Self.excessLimit
+    if more > 0 {
+      report.excess.removeLast(more)
+      report.unknown.append("\(more) more findings of excess are left out")
+    }
+    return report
+  }
+
+  private func look() async throws(RemoteError) -> Report {
     var report = Report(target: plan.target.name, user: plan.user)
     report.missing = try await missing()
     if plan.user == "root" {

@@ -142,7 +142,8 @@ package struct PrivilegePlan: Sendable {
     }
   }
 
-  private static func printable(_ text: String) -> String {
+  /// For a line that is to be pasted: a name from a document cannot begin a line of its own.
+  static func printable(_ text: String) -> String {
     String(text.prefix(200).map { $0.isASCII && ($0.asciiValue ?? 0) >= 0x20 && $0 != "\u{7F}" ? $0 : "?" })
   }
 }

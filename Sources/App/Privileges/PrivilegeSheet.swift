@@ -89,13 +89,14 @@ package struct PrivilegeSheet: Sendable {
 
   /// Four labelled sections; what is not to be pasted begins with `#`.
   package var text: String {
-    let name = plan.target.name
+    let name = PrivilegePlan.printable(plan.target.name)
+    let user = PrivilegePlan.printable(plan.user)
     func section(_ title: String, _ lines: [String], without: String) -> String {
       "# === \(title)\n" + (lines.isEmpty ? ["# \(without)"] : lines).joined(separator: "\n")
     }
     return [
       section(
-        "on \(name): ~\(plan.user)/.ssh/authorized_keys", authorizedKeys, without: "no key was found: see below"),
+        "on \(name): ~\(user)/.ssh/authorized_keys", authorizedKeys, without: "no key was found: see below"),
       "# === on \(name): \(PrivilegePlan.listPath) (root:root, mode 0644), beside the gate \(PrivilegePlan.gatePath) (root:root, mode 0755)\n"
         + plan.list.dropLast(),
       section(
