@@ -20,6 +20,10 @@ package protocol Metric: Sendable {
   /// - Returns: any number of questions; equal ones of several metrics are asked once.
   mutating func questions(_ host: HostFacts?) -> [Question]
 
+  /// Every question it may ever ask, whatever the host is and answers: what the account on the target must be allowed to
+  /// do. A test runs each metric through good and bad answers and sees that it asks these and nothing else.
+  var needs: [Question] { get }
+
   /// What the answers, one for each of the last ``questions(_:)`` in order, say. Any bytes are possible in them.
   mutating func gathered(from answers: [Answer], at moment: Moment) -> [Gathered]
 }

@@ -1,4 +1,5 @@
 package import Model
+package import Remote
 
 /// All metrics by name.
 package struct MetricRegistry: Sendable {
@@ -53,6 +54,13 @@ package struct MetricRegistry: Sendable {
     if plan.metric == Host.name { return Host.demand }
     guard var metric = try? make(plan) else { return nil }
     return TouchDemand(metric.questions(nil))
+  }
+
+  /// Every question that the metric of a plan may ask; see ``Metric/needs``.
+  /// - Throws: ``MetricRefused``, as ``check(_:)`` returns it.
+  package func needs(of plan: MetricPlan) throws(MetricRefused) -> [Question] {
+    if MetricCatalogue.always.contains(plan.metric) { return plan.metric == Host.name ? Host(bootID: nil).needs : [] }
+    return try make(plan).needs
   }
 
   /// - Throws: ``MetricRefused``, as ``check(_:)`` returns it.

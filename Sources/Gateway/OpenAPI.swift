@@ -40,6 +40,10 @@ enum OpenAPI {
       Path(
         path: "/api/v1/touch/{target}", method: "get",
         summary: "A target's touch budget, and what was used of it in the last hour and its worst minute"),
+      Path(
+        path: "/api/v1/privileges/{target}", method: "post",
+        summary: "What the target's account lacks, and what it may do beyond what is used",
+        answer: "{target, user, account, missing, excess, unknown}"),
       Path(path: "/api/v1/tree", method: "get", summary: "The live supervision tree"),
       Path(path: "/api/v1/fleet", method: "get", summary: "One row a target, with vitals and open episodes"),
       Path(

@@ -177,6 +177,9 @@ struct Routes: Sendable {
         "errors": .string(Data(report.errors).base64EncodedString()), "is_truncated": .bool(report.isTruncated),
       ])
     }
+    api.post("privileges/:target") { _, context -> Response in
+      Answer.json(try await operations.privileges(target: Answer.parameter("target", context)))
+    }
     api.post("notify/test") { request, _ -> Response in
       let body = try await Answer.body(request, limit: bodyLimit)
       guard let option = body["option"]?.text else {

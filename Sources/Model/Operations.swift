@@ -20,6 +20,9 @@ package protocol Operations: Sendable {
   func history(_ request: HistoryRequest) async throws(OperationError) -> [Value]
   /// Runs a command over the target's shared connection. Denied unless the configuration allows it.
   func exec(target: String, arguments: [String]) async throws(OperationError) -> ExecReport
+  /// What the target's account lacks and what it may do beyond what is used, found out over its shared connection:
+  /// `{target, user, account, missing: [{metrics, what, reason}], excess: [{what, remedy}], unknown: […]}`.
+  func privileges(target: String) async throws(OperationError) -> Value
   /// Sends a test message by one notification_options document and waits for its end.
   func notifyTest(option: String) async throws(OperationError) -> Value
   func queueRetry(id: String) async throws(OperationError)

@@ -69,6 +69,14 @@ struct WireReader {
 
   mutating func skip(_ count: Int) { rest = rest.dropFirst(count) }
 
+  /// A number of four bytes.
+  /// - Returns: `nil` when the blob ends too early.
+  mutating func number() -> Int? {
+    guard rest.count >= 4 else { return nil }
+    defer { rest = rest.dropFirst(4) }
+    return rest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+  }
+
   /// - Returns: `nil` when the blob ends too early.
   mutating func string() -> ArraySlice<UInt8>? {
     guard rest.count >= 4 else { return nil }

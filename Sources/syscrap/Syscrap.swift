@@ -19,7 +19,7 @@ struct Syscrap: AsyncParsableCommand {
       Quick.self, Run.self, Check.self, Apply.self, Diff.self, Delete.self, Get.self, Describe.self, Tree.self,
       Top.self, Touch.self,
       HistoryCommand.self, ExportCommand.self, ImportCommand.self, Exec.self, Notify.self, Queue.self, Trust.self,
-      Doctor.self, Login.self,
+      Privileges.self, Doctor.self, Login.self,
     ])
 
   static func main() async {

@@ -298,7 +298,9 @@ private struct Motd: Metric {
     self.path = path
   }
 
-  mutating func questions(_ host: HostFacts?) -> [Question] { [.read(path: path)] }
+  var needs: [Question] { [.read(path: path)] }
+
+  mutating func questions(_ host: HostFacts?) -> [Question] { needs }
 
   mutating func gathered(from answers: [Answer], at moment: Moment) -> [Gathered] {
     guard case .content(let bytes, _)? = answers.first else { return [.error("\(path) could not be read")] }

@@ -25,6 +25,7 @@ internal import Testing
       ("GET", "objects/targets/%3Fx%23y", "get targets ?x#y [] 1000"),
       ("GET", "describe/target/web%2F1", "describe target web/1"),
       ("GET", "touch/web%2F1", "touch web/1"),
+      ("POST", "privileges/web%2F1", "privileges web/1"),
       ("GET", "tree", "tree"),
       ("GET", "fleet", "fleet"),
       ("GET", "history/web%2F1/CPU", "history web/1 CPU - - ago(3600.0 seconds) 1000"),

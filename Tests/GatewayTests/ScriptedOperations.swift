@@ -83,6 +83,11 @@ actor ScriptedOperations: Operations {
     return ExecReport(status: 3, signal: nil, output: [0, 255], errors: Array("no".utf8), isTruncated: true)
   }
 
+  func privileges(target: String) async throws(OperationError) -> Value {
+    try note("privileges \(target)")
+    return ["target": .string(target), "missing": []]
+  }
+
   func notifyTest(option: String) async throws(OperationError) -> Value {
     try note("notify \(option)")
     return ["outcome": "delivered"]

@@ -39,6 +39,8 @@ extension Vitals {
 
     package init(plan: MetricPlan) throws(MetricRefused) {}
 
+    package var needs: [Question] { [Self.mounts, Self.all, Self.local] }
+
     package mutating func questions(_ host: HostFacts?) -> [Question] {
       [Self.mounts, pause > 0 ? Self.local : Self.all]
     }

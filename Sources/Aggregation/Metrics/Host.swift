@@ -40,6 +40,8 @@ package struct Host: Metric {
   /// - Parameter bootID: the boot known from an earlier life, so that a reboot in between is still seen.
   package init(bootID: String?) { self.bootID = bootID }
 
+  package var needs: [Question] { Self.always + Self.seldom }
+
   package mutating func questions(_ host: HostFacts?) -> [Question] {
     asked = factsAt == nil ? Self.always + Self.seldom : Self.always
     return asked

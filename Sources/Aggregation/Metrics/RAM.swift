@@ -13,6 +13,8 @@ extension Vitals {
 
     package init(plan: MetricPlan) throws(MetricRefused) {}
 
+    package var needs: [Question] { Self.asked }
+
     package mutating func questions(_ host: HostFacts?) -> [Question] { Self.asked }
 
     package mutating func gathered(from answers: [Answer], at moment: Moment) -> [Gathered] {

@@ -28,6 +28,8 @@ extension Vitals {
 
     package init(plan: MetricPlan) throws(MetricRefused) {}
 
+    package var needs: [Question] { Self.asked }
+
     package mutating func questions(_ host: HostFacts?) -> [Question] {
       pageSize = host?.pageSize
       return Self.asked

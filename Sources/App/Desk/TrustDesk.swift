@@ -29,6 +29,13 @@ package struct TrustDesk: Sendable {
     package var marker: String?
   }
 
+  /// A line of a known_hosts file, as it can be used elsewhere.
+  package struct Line: Sendable {
+    package var text: String
+    package var fingerprint: String
+    package var isRevoked: Bool
+  }
+
   private let store: TrustStore
   private let group: EventLoopGroup
 
@@ -106,6 +113,21 @@ package struct TrustDesk: Sendable {
         type: $0.key.type, fingerprint: $0.key.fingerprint, place: $0.place,
         marker: $0.marker == .none ? nil : $0.marker.rawValue)
     }
+  }
+
+  /// The keys by which a host is known and those that are revoked for it, each under the host's plain name, without
+  /// comments and once.
+  package func lines(host: String, port: Int) async throws -> [Line] {
+    let name = KnownHosts.name(host: host, port: port)
+    var lines: [Line] = []
+    for entry in try await store.list(host: host, port: port).entries where entry.marker != .certificateAuthority {
+      let isRevoked = entry.marker == .revoked
+      let text = (isRevoked ? ["@revoked"] : []) + [name, entry.key.type, entry.key.base64]
+      let line = Line(
+        text: text.joined(separator: " "), fingerprint: entry.key.fingerprint, isRevoked: isRevoked)
+      if !lines.contains(where: { $0.text == line.text }) { lines.append(line) }
+    }
+    return lines
   }
 
   /// Trusts the offered key, which a person has confirmed.

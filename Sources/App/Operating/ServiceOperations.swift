@@ -207,6 +207,22 @@ actor ServiceOperations: Operations {
     }
   }
 
+  func privileges(target: String) async throws(OperationError) -> Value {
+    let snapshot = await parts.book.snapshot
+    guard let found = snapshot.targets[target] else {
+      throw OperationError(.notFound, "there is no target \"\(target)\" that is watched")
+    }
+    try leading("looking at privileges")
+    log("privileges", target)
+    let plan = PrivilegePlan(
+      found, plan: snapshot.plans[target] ?? AggregationPlan(), defaultUser: parts.configuration.ssh.user)
+    do {
+      return try await PrivilegeCheck(plan, over: try await parts.aggregator.remote(of: target)).report().value
+    } catch {
+      throw OperationError(.unreachable, "\(target): \(error)")
+    }
+  }
+
   func notifyTest(option: String) async throws(OperationError) -> Value {
     // A document applied a moment ago counts, too.
     do { _ = try await parts.refresh() } catch { throw OperationError(.failed, "the store: \(error)") }
