@@ -1,3 +1,4 @@
+internal import CSSH2
 internal import Glibc
 
 /// Bytes between two that work at their own pace, first in, first out.

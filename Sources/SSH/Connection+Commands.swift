@@ -1,3 +1,4 @@
+internal import CSSH2
 internal import Glibc
 package import Remote
 

@@ -235,7 +235,7 @@ extension Connection {
     loop.cancel(tunnel.stageTimer)
     if let channel {
       tunnel.channel = channel
-      metrics.channelOpened()
+      metrics.channelOpened(waited: EventLoop.now() &- tunnel.queuedAt)
       tunnel.stage = .running
       if tunnel.isReleased { beginClose(tunnel) } else { settle(tunnel, .success(())) }
       return true

@@ -1,3 +1,4 @@
+internal import CSSH2
 internal import Glibc
 
 /// What a set of known_hosts files says about one host: the lines that name it, and what they mean for a key.

@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import CSSH2
 internal import Glibc
 package import Remote
 

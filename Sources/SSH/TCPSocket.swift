@@ -1,3 +1,4 @@
+internal import CSSH2
 internal import Glibc
 
 /// The system calls of a connection's socket.

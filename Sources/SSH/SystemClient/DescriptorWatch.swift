@@ -1,3 +1,4 @@
+internal import CSSH2
 internal import Glibc
 
 /// Watches one descriptor for an owner that has several, and closes it. Confined to its loop.

@@ -1,3 +1,4 @@
+internal import CSSH2
 internal import Glibc
 
 /// The system's OpenSSH client: where it is, and how its master is called.

@@ -1,3 +1,4 @@
+internal import CSSH2
 internal import Glibc
 internal import Logging
 package import Remote
