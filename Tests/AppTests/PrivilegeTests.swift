@@ -33,6 +33,7 @@ internal import Testing
         # Host
         path /proc/sys/kernel/random/boot_id
         path /proc/stat
+        path /proc/loadavg
         path /etc/os-release
         link /usr/lib/os-release
         path /proc/sys/kernel/osrelease
