@@ -48,6 +48,18 @@ struct Fleet: Sendable {
     for connection in connections { await connection.close() }
   }
 
+  /// Asks each once, so that every host's reader is at work.
+  func warmUp(parallel: Int) async {
+    let next = Queue(connections.indices)
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<max(1, parallel) {
+        group.addTask {
+          while let index = await next.take() { _ = await once(connections[index]) }
+        }
+      }
+    }
+  }
+
   /// Polls as fast as `parallel` polls in flight allow. Each runs on the thread of the connections it asks.
   func saturate(seconds: Double, parallel: Int) async -> Tally {
     let clock = ContinuousClock()

@@ -39,6 +39,8 @@ struct PeerBenchmark: AsyncParsableCommand {
         hostKeys: policy, channels: 8, group: group, metrics: metrics, logger: Logger(label: "benchmark"))
     }
     let fleet = await Fleet.connect(connectors, parallel: par, poll: poll)
+    // The others open their long-lived channel while they connect.
+    if case .files = poll { await fleet.warmUp(parallel: par) }
     print("READY connected=\(fleet.connections.count) failed=\(fleet.failed)")
     fflush(nil)
     while let line = readLine() {

@@ -45,6 +45,7 @@ struct SSHBenchmark: AsyncParsableCommand {
     let files = ["/proc/stat", "/proc/meminfo", "/proc/loadavg", "/proc/uptime"]
     let fleet = await Fleet.connect(connectors, parallel: parallel, poll: .files(files))
     let login = (Usage.now().cpu - before.cpu) * 1000 / Double(connections)
+    await fleet.warmUp(parallel: parallel)
     guard fleet.failed == 0 else { throw ValidationError("\(fleet.failed) of \(connections) logins failed.") }
 
     var results: [Round] = []

@@ -4,7 +4,8 @@
 #include <libssh2.h>
 #include <stdlib.h>
 
-// Swift's Glibc module leaves these two out; the event loop needs them.
+// Swift's Glibc module leaves these out; the event loop needs them.
+#include <malloc.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 

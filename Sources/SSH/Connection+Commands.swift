@@ -21,6 +21,7 @@ extension Connection {
       )
     }
     guard state == .open else { throw goneError }
+    if let files = Self.plainFiles(questions) { return try await ask(files) }
     var failures: [(index: Int, error: RemoteError)] = []
     var files: [ResidentReader.File] = []
     files.reserveCapacity(questions.count)
@@ -63,6 +64,55 @@ extension Connection {
       case .success(let value): return .result(value)
       case .failure(let error): return .failed(error)
       }
+    }
+  }
+
+  /// The files of questions that are nothing else, each of which can be asked for: what nearly every poll is.
+  private static func plainFiles(_ questions: [Question]) -> [ResidentReader.File]? {
+    var files: [ResidentReader.File] = []
+    files.reserveCapacity(questions.count)
+    for question in questions {
+      guard case .read(let path, let limit) = question, ReadScript.problem(path) == nil else { return nil }
+      files.append(ResidentReader.File(path: path, limit: min(max(0, limit), RemoteLimits.output)))
+    }
+    return files.isEmpty ? nil : files
+  }
+
+  private func ask(_ files: [ResidentReader.File]) async throws(RemoteError) -> [Answer] {
+    let waiting = Waiting()
+    let answers = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        waiting.continuation = continuation
+        if Task.isCancelled { return cancel(waiting, files.count) }
+        waiting.request = read(files) { waiting.finish($0) }
+        pump()
+        limitReaderWait()
+      }
+    } onCancel: {
+      loop.execute { self.assumeIsolated { $0.cancel(waiting, files.count) } }
+    }
+    if state == .ended {
+      for case .failed(let error) in answers where error.phase == .connection { throw error }
+    }
+    return answers
+  }
+
+  private func cancel(_ waiting: Waiting, _ count: Int) {
+    if let request = waiting.request { abandon(request) }
+    let error = RemoteError(.closed, phase: .command, "The question was cancelled.")
+    waiting.finish([Answer](repeating: .failed(error), count: count))
+  }
+
+  /// Who asked for files alone.
+  private final class Waiting: @unchecked Sendable {
+    // Sendable is true: made and then only touched on the connection's loop.
+    var continuation: CheckedContinuation<[Answer], Never>?
+    var request: FileRequest?
+
+    func finish(_ answers: [Answer]) {
+      request = nil
+      continuation?.resume(returning: answers)
+      continuation = nil
     }
   }
 

@@ -17,7 +17,7 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
 
   fileprivate struct Shared {
     var jobs: [UnownedJob] = []
-    var taskJobs: [(job: UnownedJob, tasks: EventLoop.Tasks)] = []
+    var taskJobs: [UnownedJob] = []
     var work: [@Sendable () -> Void] = []
     var thread: pthread_t?
     var isAwake = true
@@ -33,6 +33,10 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
   private var handlers: [Int32: Registration] = [:]
   private var generation: UInt32 = 0
   private var timers = TimerQueue()
+  /// What is being run now.
+  private var jobs: [UnownedJob] = []
+  private var taskJobs: [UnownedJob] = []
+  private var work: [@Sendable () -> Void] = []
   /// Where channels read into; one for all connections of this loop, so that reading allocates nothing.
   let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 << 10, alignment: 16)
 
@@ -52,6 +56,7 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
     guard epoll_ctl(epoll, EPOLL_CTL_ADD, wakeup, &event) == 0 else {
       throw ThreadError("event loop \(name) cannot watch its own wake-up: errno \(errno)")
     }
+    tasks.loop = self
     try OSThread(named: name) { [self] in run() }.detach()
   }
 
@@ -65,17 +70,25 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
   // MARK: from any thread
 
   /// For tasks that shall run on this loop's thread; see ``Tasks``.
-  package nonisolated var tasks: Tasks { Tasks(self) }
+  package let tasks = Tasks()
 
   /// The loop as the preferred executor of tasks. What such a task does between its waits holds up every connection of
   /// the loop, so it must be little.
   package final class Tasks: TaskExecutor, Sendable {
-    private let loop: EventLoop
-    fileprivate init(_ loop: EventLoop) { self.loop = loop }
+    // Set once, before anybody else has the loop; weak, because the loop owns this.
+    fileprivate nonisolated(unsafe) weak var loop: EventLoop?
 
     package func enqueue(_ job: consuming ExecutorJob) {
       let job = UnownedJob(job)
-      loop.signal(loop.shared.withLock { $0.add { $0.taskJobs.append((job, self)) } })
+      guard let loop else {
+        // No loop any more: a task that comes late must run all the same.
+        let executor = asUnownedTaskExecutor()
+        while (try? OSThread(named: "ssh-late") { job.runSynchronously(on: executor) }.detach()) == nil {
+          usleep(10_000)
+        }
+        return
+      }
+      loop.signal(loop.shared.withLock { $0.add { $0.taskJobs.append(job) } })
     }
   }
 
@@ -173,8 +186,11 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
     shared.withLock { $0.thread = pthread_self() }
     var events = [epoll_event](repeating: epoll_event(), count: 128)
     while true {
-      runQueued()
-      while let due = timers.popDue(at: Self.now()) { due() }
+      // What was run often queues more for this thread; the kernel is asked only now and then meanwhile.
+      var rounds = 0
+      while rounds < 16, runQueued() { rounds += 1 }
+      let now = Self.now()
+      while let due = timers.popDue(at: now) { due() }
       let (isIdle, isStopping) = shared.withLock { state in
         let isIdle = state.jobs.isEmpty && state.taskJobs.isEmpty && state.work.isEmpty
         if isIdle { state.isAwake = false }
@@ -191,7 +207,7 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
       let count = epoll_wait(epoll, &events, Int32(events.count), isIdle ? timers.wait(at: Self.now()) : 0)
       if isIdle { shared.withLock { $0.isAwake = true } }
       guard count > 0 else { continue }
-      for event in events.prefix(Int(count)) { dispatch(event) }
+      for index in 0..<Int(count) { dispatch(events[index]) }
     }
   }
 
@@ -209,18 +225,27 @@ package final class EventLoop: SerialExecutor, @unchecked Sendable {
     registration.handler.ready(event.events)
   }
 
-  private func runQueued() {
-    let (jobs, taskJobs, work) = shared.withLock { state in
-      defer {
-        state.jobs.removeAll()
-        state.taskJobs.removeAll()
-        state.work.removeAll()
-      }
-      return (state.jobs, state.taskJobs, state.work)
+  /// Runs what is queued; returns whether there was anything.
+  @discardableResult
+  private func runQueued() -> Bool {
+    // The arrays change places, so that none is made anew.
+    shared.withLock { state in
+      swap(&state.jobs, &jobs)
+      swap(&state.taskJobs, &taskJobs)
+      swap(&state.work, &work)
     }
-    for job in jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
-    for (job, tasks) in taskJobs { job.runSynchronously(on: tasks.asUnownedTaskExecutor()) }
+    if jobs.isEmpty && taskJobs.isEmpty && work.isEmpty { return false }
+    let executor = asUnownedSerialExecutor()
+    for job in jobs { job.runSynchronously(on: executor) }
+    if !taskJobs.isEmpty {
+      let executor = tasks.asUnownedTaskExecutor()
+      for job in taskJobs { job.runSynchronously(on: executor) }
+    }
     for body in work { body() }
+    jobs.removeAll(keepingCapacity: true)
+    taskJobs.removeAll(keepingCapacity: true)
+    work.removeAll(keepingCapacity: true)
+    return true
   }
 
   /// Marks the thread as gone, unless something came in the meantime.

@@ -1,4 +1,4 @@
-internal import Glibc
+package import Glibc
 
 /// A value that several threads share, behind a pthread mutex.
 ///
@@ -6,8 +6,8 @@ internal import Glibc
 /// call that may wait; take what is needed, leave, then act.
 package final class Locked<Value>: @unchecked Sendable {
   // Sendable is true: `value` is only ever touched between lock and unlock of `mutex`.
-  private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-  private var value: Value
+  @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
+  @usableFromInline var value: Value
 
   package init(_ value: sending Value) {
     self.value = value
@@ -21,7 +21,7 @@ package final class Locked<Value>: @unchecked Sendable {
   }
 
   /// Runs `body` alone with the value and returns what it returns.
-  package func withLock<Result, Failure: Error>(
+  @inlinable package func withLock<Result, Failure: Error>(
     _ body: (inout Value) throws(Failure) -> sending Result
   ) throws(Failure) -> sending Result {
     pthread_mutex_lock(mutex)

@@ -141,7 +141,8 @@ struct ReaderTextTests {
 
   @Test("Any bytes in any pieces: no trap, and no answer that was not asked for")
   func fuzz() throws {
-    let seed = ProcessInfo.processInfo.environment["SYSCRAP_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 1...(.max))
+    let seed =
+      ProcessInfo.processInfo.environment["SYSCRAP_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 1...(.max))
     print("reader fuzz: SYSCRAP_SEED=\(seed)")
     var state = seed | 1
     func random(_ bound: Int) -> Int {
@@ -161,7 +162,9 @@ struct ReaderTextTests {
       var text = random(4) == 0 ? [] : Array("syscrap-reader 1 \(kind.rawValue)\n".utf8)
       let asked = random(4)
       var bytes: [UInt8] = []
-      for _ in 0..<asked { reader.request(random(2) == 0 ? [Self.stat, Self.load] : [Self.load, Self.stat], to: &bytes) }
+      for _ in 0..<asked {
+        reader.request(random(2) == 0 ? [Self.stat, Self.load] : [Self.load, Self.stat], to: &bytes)
+      }
       for _ in 0..<random(12) {
         switch random(5) {
         case 0: text += "0 \(random(120) - 8) \(random(9) - 2)\n".utf8
@@ -209,7 +212,8 @@ struct ReaderTests {
     harness.server.log.all.count { $0.contains("Starting session: ") }
   }
 
-  @Test("Every kind passes files whole, tells missing ones, cuts at the limit, and needs one channel for all polls",
+  @Test(
+    "Every kind passes files whole, tells missing ones, cuts at the limit, and needs one channel for all polls",
     arguments: [ResidentReader.Kind.perl, .awk, .bash, .sh])
   func kinds(kind: ResidentReader.Kind) async throws {
     try await Harness.with(options: ["LogLevel DEBUG1"]) { harness in
@@ -277,7 +281,9 @@ struct ReaderTests {
             #expect(try await connection.run(Command(["echo", "hi"])).output == Array("hi\n".utf8))
           }
           let answers = try await connection.ask([.run(Command(["echo", "x"])), .read(path: "/proc/uptime")])
-          guard case .result = answers[0], case .content = answers[1] else { throw Unexpected(description: "\(answers)") }
+          guard case .result = answers[0], case .content = answers[1] else {
+            throw Unexpected(description: "\(answers)")
+          }
         }
       }
       #expect(harness.server.acceptedCount == 2)
@@ -352,7 +358,9 @@ struct ReaderTests {
 
   @Test("A host whose interpreters do not work is read by a script")
   func fallback() async throws {
-    try await Harness.with(options: ["ForceCommand case $SSH_ORIGINAL_COMMAND in *syscrap-reader*) exit 1;; *) eval \"$SSH_ORIGINAL_COMMAND\";; esac"]) {
+    try await Harness.with(options: [
+      "ForceCommand case $SSH_ORIGINAL_COMMAND in *syscrap-reader*) exit 1;; *) eval \"$SSH_ORIGINAL_COMMAND\";; esac"
+    ]) {
       harness in
       try await harness.connected { connection in
         for _ in 0..<3 {
@@ -371,7 +379,9 @@ struct ReaderTests {
   func manyAtOnce() async throws {
     try await Harness.with { harness in
       let directory = harness.server.directory
-      for number in 0..<20 { _ = try directory.write("f\(number)", String(repeating: "\(number),", count: 50 * number)) }
+      for number in 0..<20 {
+        _ = try directory.write("f\(number)", String(repeating: "\(number),", count: 50 * number))
+      }
       try await harness.connected { connection in
         try await withThrowingTaskGroup(of: Void.self) { group in
           for number in 0..<100 {

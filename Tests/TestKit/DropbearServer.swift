@@ -70,7 +70,8 @@ package struct DropbearServer: Sendable {
       ], logFile: directory.file("dropbear.log"))
     do {
       try await process.port(port)
-      let parts = try String(contentsOfFile: directory.file("host.pub"), encoding: .utf8).split(separator: " ").prefix(2)
+      let parts = try String(contentsOfFile: directory.file("host.pub"), encoding: .utf8).split(separator: " ").prefix(
+        2)
       return DropbearServer(
         directory: directory, port: port, clientKey: key,
         knownHosts: try directory.write("known_hosts", "[127.0.0.1]:\(port) \(parts.joined(separator: " "))\n"),

@@ -133,8 +133,9 @@ package struct ResidentReader: Sendable {
   /// Appends the order to run a command; its end comes as ``Reply/command(_:_:)`` with this number.
   ///
   /// - Parameter line: as ``ShellQuoting`` makes it: without a newline.
-  package func run(_ id: UInt32, _ line: [UInt8], deadline_s: Int, outputLimit: Int, errorLimit: Int, to bytes: inout [UInt8])
-  {
+  package func run(
+    _ id: UInt32, _ line: [UInt8], deadline_s: Int, outputLimit: Int, errorLimit: Int, to bytes: inout [UInt8]
+  ) {
     bytes.append(UInt8(ascii: "!"))
     for number in [Int(id), deadline_s, outputLimit, errorLimit] {
       Self.append(number, to: &bytes)
