@@ -45,8 +45,9 @@ package struct SSHConfiguration: Sendable, Hashable {
   package var tunnels = 4096
   /// Receive window of a connection that travels in another, in bytes. 256 KiB.
   package var tunnelWindow: UInt32 = 256 << 10
-  /// How long a connection to a jump host outlives the last one that travelled in it. 30 s.
-  package var linger: Duration = .seconds(30)
+  /// How long a connection to a jump host outlives the last one that travelled in it: longer than
+  /// the longest pause between attempts, so that retries need no login. 90 s.
+  package var linger: Duration = .seconds(90)
   /// Exceptions for old servers: algorithm names put behind the modern ones, by kind. Empty unless a target says so.
   package var additionalAlgorithms: [AlgorithmKind: [String]] = [:]
 

@@ -72,6 +72,11 @@ package actor Aggregator {
   /// when nothing is gathered there.
   package func touchState(of target: String) async -> Value? { await entries[target]?.worker?.shared.warden.state }
 
+  /// A target's plan as its budget and its load let it be kept at present: what reactions may expect to see.
+  package func asGathered(_ plan: AggregationPlan, of target: String) async -> AggregationPlan {
+    await entries[target]?.worker?.shared.warden.asGathered(plan) ?? plan
+  }
+
   /// Ends the wait before the next attempt to connect, after something was mended.
   package func reconnect(_ target: String) async { await entries[target]?.link.hurry() }
 

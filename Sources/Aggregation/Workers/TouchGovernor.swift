@@ -47,8 +47,9 @@ struct TouchGovernor: Sendable {
   static let relief = 0.75
   /// A load that was told so many minutes ago says nothing any more.
   static let loadLasts = 10
-  /// Intervals become shorter again when twice the last minute's use would stay below this part of the budget.
-  static let comfort = 0.9
+  /// Intervals become shorter again when twice the last minute's use would stay below this part of the budget:
+  /// less than what the least important may use.
+  static let comfort = 0.75
 
   var budget: TouchBudget
   private(set) var factor = 1
@@ -151,7 +152,9 @@ struct TouchGovernor: Sendable {
     let reads = readers > 0 || demand.readsFiles ? 1 : 0
     let isCommand = demand.commands > 0 || (demand.readsFiles && readers == 0 && !now.hasReader)
     let started = now.use.commands + commands + demand.commands + (now.hasReader ? 0 : reads)
-    if isCommand, Double(started) > max(1, Double(budget.commands) * share) { return .commands }
+    // What a budget cannot hold at all may still be asked once in a minute.
+    let least = now.use.commands + commands == 0 ? started : 1
+    if isCommand, Double(started) > max(Double(least), Double(budget.commands) * share) { return .commands }
     let moved = now.use.bytes + bytes + demand.bytes + TouchCost.frame * Int64(reads)
     if Double(moved) > Double(budget.bytes) * share { return .bytes }
     let spent =

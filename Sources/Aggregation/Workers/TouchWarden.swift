@@ -49,6 +49,19 @@ actor TouchWarden {
   /// A login waits longer than it would without a budget.
   func noteDeferred() { deferred.increment() }
 
+  /// The plan as it is kept at present: stretched intervals as they are, and a day for what is not looked at.
+  func asGathered(_ plan: AggregationPlan) -> AggregationPlan {
+    var plan = plan
+    for index in plan.metrics.indices {
+      switch governor.standing(of: plan.metrics[index].title) {
+      case .normal: break
+      case .stretched(let factor): plan.metrics[index].interval *= factor
+      case .shed: plan.metrics[index].interval = .seconds(86_400)
+      }
+    }
+    return plan
+  }
+
   /// For people: `{factor, loaded, load, metrics: {TITLE: {every, state, why}}}`.
   var state: Value {
     var fields: [String: Value] = ["factor": .int(Int64(governor.factor)), "loaded": .bool(governor.isLoaded)]

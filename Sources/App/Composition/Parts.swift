@@ -123,8 +123,10 @@ struct Parts: Sendable {
           }
         }, problem: { await trouble.note($0) },
         touch: { touch.account(of: $0) }, now: now))
+    var judging = pipeline
+    judging.asGathered = { [aggregator] plan, target in await aggregator.asGathered(plan, of: target) }
     reactions = ReactionDirectory(
-      pipeline: pipeline, time: Timepiece(clock: ContinuousClock(), wall: now), trouble: trouble, logger: logger)
+      pipeline: judging, time: Timepiece(clock: ContinuousClock(), wall: now), trouble: trouble, logger: logger)
     self.limits = limits
   }
 

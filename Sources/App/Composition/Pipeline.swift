@@ -20,6 +20,8 @@ struct Pipeline: Sendable {
   let book: DocumentBook
   let router: Router
   let leadership: Leadership
+  /// A target's plan as its touch budget lets it be kept at present.
+  var asGathered: @Sendable (_ plan: AggregationPlan, _ target: String) async -> AggregationPlan = { plan, _ in plan }
 
   /// Aggregation's outlet.
   func take(_ samples: [Sample]) async {
@@ -33,7 +35,10 @@ struct Pipeline: Sendable {
     ReactionEnvironment(
       history: StoreHistory(storage) { _ = await recorder.flush(rollUps: false) },
       targets: { await Array(book.snapshot.targets.values) },
-      plan: { await book.snapshot.plans[$0] },
+      plan: { target in
+        guard let plan = await book.snapshot.plans[target] else { return nil }
+        return await asGathered(plan, target)
+      },
       announce: { announcement in
         // An instance that stands back hands over nothing: the one that gathers now decides.
         guard leadership.role.isActive else { throw Superseded("this instance stands by") }

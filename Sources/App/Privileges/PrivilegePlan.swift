@@ -19,6 +19,8 @@ package struct PrivilegePlan: Sendable {
   /// The account to log in as.
   package let user: String
   package let needs: [Need]
+  /// `HOST:PORT` of the targets that are reached through this one.
+  package private(set) var forwards: [String] = []
   /// What could not be taken into account, each in a sentence.
   package let notes: [String]
 
@@ -61,6 +63,9 @@ package struct PrivilegePlan: Sendable {
     else { return nil }
     self.init(
       target, plan: AggregationPlan.merge(matching: set.aggregationOptions, target: target), defaultUser: defaultUser)
+    forwards = Set(set.targets.filter { $0.jump == target.name }.map { target in
+      (target.host.contains(":") ? "[\(target.host)]" : target.host) + ":\(target.port)"
+    }).sorted()
   }
 
   // MARK: The gate's list

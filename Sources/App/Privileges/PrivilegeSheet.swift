@@ -33,6 +33,9 @@ package struct PrivilegeSheet: Sendable {
       }
       options += ",from=\"\(from)\""
     }
+    // restrict turns forwarding off, and permitopen alone does not turn it on again.
+    if !plan.forwards.isEmpty { options += ",port-forwarding" }
+    for place in plan.forwards where Self.isPlace(place) { options += ",permitopen=\"\(place)\"" }
     options += ",command=\"\(PrivilegePlan.gatePath)\""
     var keys: [String] = []
     var notes = plan.notes
@@ -54,6 +57,14 @@ package struct PrivilegeSheet: Sendable {
     if target.passwordFile != nil || target.passwordCommand != nil {
       notes.append("a password is bound to no gate: give the target an identity_file instead")
     }
+    if target.certificateFile != nil {
+      notes.append(
+        "a certificate is not bound by authorized_keys: put force-command=\(PrivilegePlan.gatePath) into it "
+          + "(ssh-keygen -O clear -O force-command=…), or before the authority's line: cert-authority,\(options)")
+    }
+    if target.jump != nil, from != nil {
+      notes.append("the target is reached through \(target.jump ?? ""): from= must hold that host's address")
+    }
     if plan.user == "root" {
       notes.append(
         "the account is root: name another user in the target's document; nothing that is gathered needs root")
@@ -67,6 +78,14 @@ package struct PrivilegeSheet: Sendable {
     }
     authorizedKeys = keys
     self.notes = notes
+  }
+
+  static func isPlace(_ text: String) -> Bool {
+    text.utf8.count <= 300
+      && text.utf8.allSatisfy { byte in
+        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+          || ".:-_[]".utf8.contains(byte)
+      }
   }
 
   static func isPatternList(_ text: String) -> Bool {
