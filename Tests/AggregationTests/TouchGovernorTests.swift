@@ -125,8 +125,18 @@ struct TouchGovernorTests {
     look(8, commands: 5, previous: 5)
     #expect(factors == [8, 8])
     factors = []
-    for number in 9...12 { look(number, commands: 2, previous: 4) }
+    for number in 9...12 { look(number, commands: 2, previous: 3) }
     #expect(factors == [4, 2, 1, 1])
+  }
+
+  @Test("A look that is more than the whole budget is asked as the first of a minute, and not a second time in it")
+  func large() {
+    var governor = TouchGovernor(budget: budget { $0.commands = 1 })
+    let two = TouchDemand([.run(Command(["df"])), .run(Command(["ls"]))])
+    #expect(governor.decide(Self.host, tick: 0, demand: two, now: minute(1, commands: 0)) == .ask)
+    #expect(governor.decide(Self.host, tick: 0, demand: two, now: minute(1, commands: 0)) == .shed(.commands))
+    governor.done(two)
+    #expect(governor.decide(Self.host, tick: 0, demand: two, now: minute(1, commands: 2)) == .shed(.commands))
   }
 
   @Test(

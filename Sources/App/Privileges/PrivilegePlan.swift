@@ -63,9 +63,11 @@ package struct PrivilegePlan: Sendable {
     else { return nil }
     self.init(
       target, plan: AggregationPlan.merge(matching: set.aggregationOptions, target: target), defaultUser: defaultUser)
-    forwards = Set(set.targets.filter { $0.jump == target.name }.map { target in
-      (target.host.contains(":") ? "[\(target.host)]" : target.host) + ":\(target.port)"
-    }).sorted()
+    forwards = Set(
+      set.targets.filter { $0.jump == target.name }.map { target in
+        (target.host.contains(":") ? "[\(target.host)]" : target.host) + ":\(target.port)"
+      }
+    ).sorted()
   }
 
   // MARK: The gate's list
