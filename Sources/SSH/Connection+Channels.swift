@@ -38,6 +38,7 @@ extension Connection {
   /// Answers with an error and gives the channel up, whatever stage the command is in.
   func abort(_ exec: Exec, _ error: RemoteError) {
     guard state == .open, !exec.isAnswered else { return }
+    if let command = exec.handedOver { return cancel(command, error) }
     answer(exec, .failure(error))
     switch exec.stage {
     case .queued:
@@ -266,8 +267,10 @@ extension Connection {
               + "sshd_config.",
             rawCode: LIBSSH2_ERROR_CHANNEL_FAILURE)))
     } else {
+      // The reader holds its channel for as long as it lives: it makes room, but for dead ones it cannot.
       let usable = others.count { !$0.isZombie }
-      guard usable > 0 else {
+      let working = others.count { !$0.isZombie && $0.reader == nil }
+      guard working > 0 || usable == others.count else {
         throw RemoteError(
           .lost, phase: .connection,
           "Every channel that the server allows is held by a command that was given up and still runs there.")
@@ -360,7 +363,9 @@ extension Connection {
       guard exec.stage != .done else { return }
       exec.isZombie = true
       let zombies = connection.live.count { $0.isZombie }
-      if connection.bound == 1 || connection.turn?.exec === exec || zombies > connection.bound {
+      // A command waits for a channel, and nothing is left that would free one.
+      let isStuck = connection.mustAwaitFree && connection.live.allSatisfy { $0.isZombie || $0.reader != nil }
+      if connection.bound == 1 || connection.turn?.exec === exec || zombies > connection.bound || isStuck {
         connection.end(
           RemoteError(
             .lost, phase: .connection,

@@ -84,7 +84,8 @@ extension Connection {
       await withCheckedContinuation { continuation in
         waiting.continuation = continuation
         if Task.isCancelled { return cancel(waiting, files.count) }
-        waiting.request = read(files) { waiting.finish($0) }
+        let request = read(files) { waiting.finish($0) }
+        if waiting.continuation != nil { waiting.request = request }
         pump()
         limitReaderWait()
       }
@@ -153,7 +154,10 @@ extension Connection {
           return
         }
         // Files go first, so that with a single channel they do not wait behind a slow command.
-        if let files { batch.request = read(files) { batch.set(0, .answers($0)) } }
+        if let files {
+          let request = read(files) { batch.set(0, .answers($0)) }
+          if batch.continuation != nil { batch.request = request }
+        }
         for (index, job) in jobs.enumerated() { start(job, batch, index + count - jobs.count) }
         pump()
         for exec in batch.execs where exec.stage == .queued && !exec.isAnswered { limitWait(exec) }

@@ -68,6 +68,9 @@ final class ReaderChannel: @unchecked Sendable {
   /// Given up by us to make room.
   var isRetired = false
 
+  /// Requests that it has answered.
+  var answered = 0
+
   var isIdle: Bool { waiting.isEmpty && running.isEmpty && queued.isEmpty && outgoing.isEmpty }
 }
 
@@ -80,7 +83,7 @@ extension Connection {
     var kinds: [ResidentReader.Kind]
     /// Requests that wait for a greeting.
     var queue: [FileRequest] = []
-    /// Readers that ended or fell silent; after the third none is started any more.
+    /// Readers that ended or fell silent since one last answered a hundred times; after the third none is started any more.
     var failures = 0
     /// Files that a reader hung on; at most 256.
     var slow: Set<String> = []
@@ -253,6 +256,41 @@ extension Connection {
     completion(result)
   }
 
+  /// A command whose reader is gone before it was sent goes the way of all others.
+  private func runInChannel(_ command: ReaderCommand) {
+    guard command.completion != nil else { return }
+    loop.cancel(command.timer)
+    command.timer = nil
+    let exec = submit(
+      line: command.line, isRead: false, input: [], deadline: command.deadline, outputLimit: command.outputLimit,
+      errorLimit: command.errorLimit
+    ) { result in
+      self.assumeIsolated { $0.finish(command, result) }
+    }
+    if let exec { limitWait(exec) }
+  }
+
+  /// Commands that wait for a channel and that the reader can run: it has come while they waited.
+  private func takeOver(_ channel: ReaderChannel) {
+    guard channel.text.canRunCommands else { return }
+    let eligible = queue.filter {
+      $0.reader == nil && !$0.isRead && !$0.isAnswered && $0.input.isEmpty && $0.outputLimit <= RemoteLimits.output
+        && $0.errorLimit <= RemoteLimits.output
+    }
+    for exec in eligible {
+      queue.removeAll { $0 === exec }
+      loop.cancel(exec.stageTimer)
+      exec.stageTimer = nil
+      let command = ReaderCommand(
+        line: exec.line, deadline: exec.deadline, outputLimit: exec.outputLimit, errorLimit: exec.errorLimit
+      ) { result in
+        self.assumeIsolated { $0.answer(exec, result) }
+      }
+      exec.handedOver = command
+      run(command)
+    }
+  }
+
   // MARK: the reader's life
 
   private func startReader() {
@@ -289,23 +327,30 @@ extension Connection {
       code = try check(attempt(exec, .readOutput))
       guard code > 0 else { break }
       moved = true
+      let wasReady = channel.text.kind != nil
+      // What is delivered may ask the reader for more, so it waits until the text is free again.
+      var replies: [ResidentReader.Reply] = []
+      var failure: RemoteError?
       do throws(RemoteError) {
-        let wasReady = channel.text.kind != nil
-        try channel.text.receive(UnsafeRawBufferPointer(rebasing: loop.readBuffer.prefix(code))) {
-          take($0, channel)
-        }
-        if !wasReady, let kind = channel.text.kind { greeted(exec, channel, kind) }
+        try channel.text.receive(UnsafeRawBufferPointer(rebasing: loop.readBuffer.prefix(code))) { replies.append($0) }
       } catch {
-        answer(exec, .failure(error))
+        failure = error
+      }
+      for reply in replies { take(reply, channel) }
+      if let failure {
+        answer(exec, .failure(failure))
         beginClose(exec)
         return true
       }
+      if !wasReady, let kind = channel.text.kind { greeted(exec, channel, kind) }
     } while code > 0 && code == loop.readBuffer.count
-    if channel.text.kind == nil {
-      // What it says before it is at work tells why it is not; later its stderr is closed.
+    // What it says before it is at work tells why it is not; later its stderr is closed, but for what is still on its way.
+    // Unread it would hide the channel's end.
+    while channel.answered < 2 {
       code = try check(attempt(exec, .readErrors))
-      if code > 0 {
-        moved = true
+      guard code > 0 else { break }
+      moved = true
+      if channel.text.kind == nil {
         _ = exec.keep(UnsafeRawBufferPointer(rebasing: loop.readBuffer.prefix(code)), isError: true)
       }
     }
@@ -341,6 +386,7 @@ extension Connection {
     let queue = reader.queue
     reader.queue = []
     for request in queue { send(request, channel) }
+    takeOver(channel)
   }
 
   private func take(_ reply: ResidentReader.Reply, _ channel: ReaderChannel) {
@@ -348,6 +394,9 @@ extension Connection {
     case .answers(let answers):
       guard !channel.waiting.isEmpty else { return }
       let request = channel.waiting.removeFirst()
+      channel.answered += 1
+      // One that served well and died is no sign of a host where none can live.
+      if channel.answered == 100 { reader.failures = 0 }
       metrics.readerAnswered()
       reportBytes()
       if !request.isAbandoned { request.completion(answers) }
@@ -396,7 +445,7 @@ extension Connection {
     reader.channel = nil
     let requests = channel.waiting + reader.queue
     reader.queue = []
-    let commands = channel.queued + channel.running.values
+    let (unsent, commands) = (channel.queued, Array(channel.running.values))
     channel.waiting = []
     channel.queued = []
     channel.running = [:]
@@ -414,6 +463,7 @@ extension Connection {
         .lost, phase: .command, "The reader on the host ended while the command ran: it may have been carried out.")
       : goneError
     for command in commands { finish(command, .failure(error)) }
+    for command in unsent { runInChannel(command) }
     if case .failure(let refusal) = result, refusal.code == .tooManyChannels, state == .open {
       for request in requests where !request.isAbandoned {
         request.completion(request.files.map { _ in .failed(refusal) })
@@ -479,6 +529,7 @@ extension Connection {
       exec.hasSentEOF = true
     }
     while try check(attempt(exec, .readOutput)) > 0 {}
+    while try check(attempt(exec, .readErrors)) > 0 {}
     guard turn == nil, let remote = exec.channel, libssh2_channel_eof(remote) == 1,
       try check(attempt(exec, .waitClosed)) != Int(LIBSSH2_ERROR_EAGAIN)
     else { return false }

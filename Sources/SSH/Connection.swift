@@ -231,10 +231,11 @@ package actor Connection: Remote {
   }
 
   func reportBytes() {
-    // What travels in another connection is counted there.
-    guard let context, passage == nil else { return }
+    guard let context else { return }
+    // What travels in another connection is counted there for the process, and here for the target.
     metrics.bytes(
-      received: context.pointee.received &- reportedReceived, sent: context.pointee.sent &- reportedSent)
+      received: context.pointee.received &- reportedReceived, sent: context.pointee.sent &- reportedSent,
+      isInner: passage != nil)
     reportedReceived = context.pointee.received
     reportedSent = context.pointee.sent
   }

@@ -24,8 +24,9 @@ struct ConnectionMetrics: Sendable {
   func connectionOpened() { shared.connectionOpened() }
   func connectionEnded() { shared.connectionEnded() }
 
-  func bytes(received: UInt64, sent: UInt64) {
-    shared.bytes(received: received, sent: sent)
+  /// - Parameter isInner: they travel in another connection, which counts them, too.
+  func bytes(received: UInt64, sent: UInt64, isInner: Bool = false) {
+    if !isInner { shared.bytes(received: received, sent: sent) }
     touch?.note(.bytes(received: Int64(clamping: received), sent: Int64(clamping: sent)))
   }
 

@@ -41,6 +41,8 @@ class Exec: @unchecked Sendable {
   var isZombie = false
   /// This is the resident reader's channel.
   var reader: ReaderChannel?
+  /// The resident reader runs it instead.
+  var handedOver: ReaderCommand?
   /// Nil once the caller has its answer.
   var completion: ((Result<CommandResult, RemoteError>) -> Void)?
 
@@ -59,7 +61,10 @@ class Exec: @unchecked Sendable {
   }
 
   var isAnswered: Bool { completion == nil }
-  var hasInputLeft: Bool { inputOffset < input.count || !hasSentEOF }
+  var hasInputLeft: Bool {
+    // The reader's input has no end.
+    inputOffset < input.count || (reader.map { !$0.outgoing.isEmpty } ?? !hasSentEOF)
+  }
 
   /// One call of the library for this command. Returns its number, `LIBSSH2_ERROR_EAGAIN` when it would block.
   ///

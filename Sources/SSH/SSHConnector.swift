@@ -1,3 +1,4 @@
+internal import CSSH2
 package import Logging
 package import Model
 package import Remote
@@ -63,7 +64,12 @@ package struct SSHConnector: Connector {
       wasLate.withLock { $0 = false }
       return connection
     } catch {
-      wasLate.withLock { $0 = error.phase == .connect && error.code == .timedOut }
+      if error.phase == .connect, error.code == .timedOut {
+        wasLate.withLock { $0 = true }
+      } else if error.phase != .connect || error.rawCode == LIBSSH2_ERROR_CHANNEL_FAILURE {
+        // It was reached, or the jump host has said that it is not. Anything else tells nothing new.
+        wasLate.withLock { $0 = false }
+      }
       throw error
     }
   }

@@ -269,6 +269,34 @@ struct ReaderTests {
     }
   }
 
+  @Test(
+    "Commands beyond the bound wait for their turn in the reader, and those that came before it are run by it",
+    arguments: [1, 2, 4])
+  func manyCommands(channels: Int) async throws {
+    try await Harness.with(options: ["LogLevel DEBUG1", "MaxSessions \(channels)"]) { harness in
+      try await harness.connected(channels: channels) { connection in
+        if channels > 1 { _ = try await connection.ask([.read(path: "/proc/uptime")]) }
+        for _ in 0..<3 {
+          let answers = try await connection.ask(
+            [.read(path: "/proc/uptime")] + (0..<8).map { .run(Command(["echo", "\($0)"])) })
+          for (number, answer) in answers.dropFirst().enumerated() {
+            #expect(answer == .result(CommandResult(status: 0, output: Array("\(number)\n".utf8))))
+          }
+          try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<8 {
+              group.addTask {
+                let result = try await connection.run(Command(["sh", "-c", "sleep 0.0\(number); echo \(number)"]))
+                #expect(result.output == Array("\(number)\n".utf8))
+              }
+            }
+            try await group.waitForAll()
+          }
+        }
+      }
+      #expect(Self.sessions(harness) == 1)
+    }
+  }
+
   @Test("With one session allowed a reader that cannot run commands makes room for them, and comes back")
   func oneSession() async throws {
     try await Harness.with(options: ["LogLevel DEBUG1", "MaxSessions 1"]) { harness in

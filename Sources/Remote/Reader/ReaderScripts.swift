@@ -8,7 +8,7 @@ enum ReaderScripts {
     perl) command -v perl >/dev/null 2>&1 && exec perl -e "$3";;
     esac; LC_ALL=C; export LC_ALL; case $k in
     awk) command -v awk >/dev/null 2>&1 || continue
-      case $(awk -W version </dev/null 2>&1) in mawk*) exec awk -W interactive "$4";; *) exec awk "$4";; esac;;
+      case $(awk -W version </dev/null 2>&1) in mawk*) exec awk -W interactive "$4" 2>/dev/null;; *) exec awk "$4" 2>/dev/null;; esac;;
     bash) command -v bash >/dev/null 2>&1 && exec bash --noprofile --norc -c "$5";;
     sh) exec /bin/sh -c "$6" sh "$b";;
     esac; done; exit 1
@@ -84,8 +84,8 @@ enum ReaderScripts {
     esac;done
     """#
 
-  /// For all other hosts: one cat for up to seven files, with the boundary between them from here-documents, which no
-  /// shell but bash keeps in a file. $1 is the boundary.
+  /// For all other hosts: one cat for up to five files, with the boundary between them from here-documents. bash, ksh and
+  /// zsh keep those in a file and are given a cat for each. $1 is the boundary.
   static let sh = #"""
     b=$1;set -f;exec 2>/dev/null;n='
     ';echo 'syscrap-reader 1 sh'
@@ -116,7 +116,7 @@ enum ReaderScripts {
     -*)eval "S${l#-}=";;
     *)eval "t=\$S$l";set --;while [ -n "$t" ];do l=${t%%"$n"*};t=${t#*"$n"};p=${l#* };p=${p#* }
     if [ ! -e "$p" ];then s=1;elif [ ! -f "$p" ];then s=3;elif [ ! -r "$p" ];then s=2
-    elif [ -n "$BASH_VERSION" ]||[ ! -e /dev/fd/0 ];then g "$@";set --;cat "$p";s=0;else s=;set -- "$@" "$p";fi
+    elif [ -n "$BASH_VERSION$KSH_VERSION$ZSH_VERSION" ]||[ ! -e /dev/fd/0 ];then g "$@";set --;cat "$p";s=0;else s=;set -- "$@" "$p";fi
     if [ -n "$s" ];then if [ $# -gt 0 ];then g "$@";set --;fi;f $s;elif [ $# -ge 5 ];then g "$@";set --;fi;done;g "$@";;
     esac;done
     """#

@@ -10,8 +10,11 @@ extension SystemConnection {
     state = .establishing
     let started = EventLoop.now()
     metrics.attemptBegan()
-    do {
+    do throws(RemoteError) {
       try await logIn()
+      // Both may have happened since it said that it is ready.
+      try checkAlive()
+      guard master != nil else { throw log.failure(.connection, endpoint: endpoint, status: 255) }
     } catch {
       // A deadline or a cancellation has ended the connection with its own words.
       let reason = state == .ended ? (endReason ?? cancelled) : error
